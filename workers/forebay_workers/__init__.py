@@ -7,21 +7,21 @@ Its folders, from the outside in:
 
 - `testing/`: runs a worker inside a test's process.
 - `compute/`: the handlers of ComputeService.
-- `execution/`: runs a Celery task: a durable call, or a batch of ephemeral calls.
+- `execution/`: runs a Celery task: durable calls, or a batch of ephemeral calls.
 - `runtime/`: a worker process: its resources, Celery's signals, claiming calls on arrival.
-- `lease/`: leases on calls: renews and releases them, and ends stopped calls.
-- `metrics/`: what a worker counts.
+- `lease/`: renews and releases leases on calls, and ends stopped calls.
+- `metrics/`: a worker's Prometheus metrics.
 - `coroutines/`: coroutine handlers: their event loop, context and requests.
 - `handler/`: runs a handler: its context, requests, flow control, and what stops it.
 - `celery_hooks/`: extensions of Celery and kombu: the request class, the Redis transport.
 
 Its modules:
 
-- `application.py`: public; `application`, to which a service's handlers are added.
+- `application.py`: public; `application` makes a Celery application of services' handlers.
 - `celery.py`: the application that `celery -A forebay_workers` starts.
 - `asyncio_pool.py`: public; a Celery pool that runs coroutine handlers on one event loop.
 - `servicers.py`: finds the services of a servicer.
-- `native.py`: settings of NumPy's threads; must be imported before NumPy.
+- `native.py`: a setting of NumPy's threads; must be imported before NumPy.
 - `supervised.py`: a worker that `forebay up` starts, and that ends with it.
 """
 

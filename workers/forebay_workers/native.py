@@ -1,8 +1,8 @@
 """Sets how long idle OpenBLAS threads spin.
 
-After a product, OpenBLAS's threads spin for some 0.1 s in wait for the next one, each on a
-core that would otherwise send the product to the caller. OpenBLAS reads the time (2 to that
-power, in CPU cycles) when it is loaded, so this module must be imported before NumPy.
+After a product, OpenBLAS's threads spin for about 0.1 s while they wait for the next one. They keep
+cores busy that could send the product to the caller. OpenBLAS reads the setting when it is loaded,
+so this module must be imported before NumPy. A setting of N means 2^N CPU cycles.
 """
 
 from __future__ import annotations

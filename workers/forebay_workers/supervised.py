@@ -1,12 +1,15 @@
 """A worker that a parent process supervises:
 `python -m forebay_workers.supervised FD NAME APP ARGS…`.
 
-It runs `celery -A APP worker ARGS…` with four differences. It knows
-`--pool=asyncio`. It ignores Ctrl-C, which the
-terminal sends to the parent too: the parent shuts things down in their order. It shuts
-down, as at SIGTERM, when the parent has ended: FD is its end of a socket to the parent. And its
-log is one with the parent's: the lines of handlers, under NAME, without those that Celery and
-Forebay write for each task.
+It runs `celery -A APP worker ARGS…` with four differences:
+
+- It accepts `--pool=asyncio`.
+- It ignores Ctrl-C. The terminal sends Ctrl-C to the parent too, which shuts down its processes in
+  order.
+- It shuts down, as after SIGTERM, when the parent has ended. FD is its end of a socket to the
+  parent.
+- Its log fits into the parent's: each line shows NAME, and the lines that Celery and Forebay write
+  for each task are left out.
 """
 
 from __future__ import annotations
@@ -32,7 +35,7 @@ def main() -> None:
     """Runs the worker; `sys.argv` has FD, NAME, APP and Celery's arguments."""
     parent_fd, name, application, *arguments = sys.argv[1:]
     exit_with_parent(int(parent_fd))
-    # Celery warns of running as root because of pickle, which our workers do not accept.
+    # Celery warns about running as root because of pickle, which our workers do not accept.
     warnings.simplefilter("ignore", SecurityWarning)
     worker_ready.connect(_ignore_interrupts)
     after_setup_logger.connect(_quieten_libraries)
@@ -40,7 +43,7 @@ def main() -> None:
     line = f"%(asctime)s [{name}] %(levelname)s %(name)s: %(message)s"
     app.add_defaults(lambda: {"worker_log_format": line, "worker_task_log_format": line})
     if ASYNCIO in arguments:
-        # Celery's command line takes no name of a pool that Celery does not know.
+        # Celery's `--pool` accepts only the names of Celery's own pools.
         arguments.remove(ASYNCIO)
         app.conf.worker_pool = "forebay_workers.asyncio_pool:TaskPool"
     app.worker_main(["worker", *arguments])
@@ -54,7 +57,7 @@ def _found(path: str) -> Any:
     try:
         return find_app(path)
     except ModuleNotFoundError as error:
-        # Without the attribute APP in MODULE:APP, Celery imports the whole as a module.
+        # If MODULE has no attribute APP, Celery imports "MODULE:APP" as a module's name.
         if not f"{path}:".startswith((f"{error.name}.", f"{error.name}:")):
             raise
         sys.exit(f"--app {path}: this folder and Python's path have no {error.name}")

@@ -1,10 +1,10 @@
-"""Service configs that turn on gRPC's own retries, for callers without our client.
+"""Service configs that turn on gRPC's own retries, for callers without Forebay's client.
 
 With a service config (https://github.com/grpc/grpc/blob/master/doc/service_config.md) gRPC retries
 a call that ended with UNAVAILABLE before a response; gateways set the delay, or forbid the retry,
-with `grpc-retry-pushback-ms`. It covers methods that may run again (`idempotency_level`) and, if
-every call has a `forebay-call-id`, all methods but those of plain tasks.
-`service_config.json` is the one of ComputeService, for any language.
+with `grpc-retry-pushback-ms`. The config covers methods that may run again (`idempotency_level`)
+and, if every call has a `forebay-call-id`, all methods but those of plain tasks.
+`service_config.json` is the config of ComputeService, for clients in any language.
 """
 
 from __future__ import annotations
@@ -34,11 +34,12 @@ def service_config(
     calls_have_ids: bool = False,
     routes: str | Path | None = None,
 ) -> str:
-    """JSON for the channel option `grpc.service_config`; without services, that of ComputeService.
+    """Returns JSON for the channel option `grpc.service_config`.
 
-    Set `calls_have_ids` if the caller gives each call an id of its own: then all methods are
-    covered but those of plain tasks, which take no id. `routes` is the gateway's file of that
-    name, if it has one. Raises `RouteError` if a route can't be served.
+    Without `services`, it is the config of ComputeService. Set `calls_have_ids` if the caller gives
+    each call an id of its own: the config then covers all methods but those of plain tasks, which
+    take no id. `routes` is the file of the gateway's setting `routes`, if that is set. Raises
+    `RouteError` if a route can't be served.
     """
     services = tuple(services)
     if not services:

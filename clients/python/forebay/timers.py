@@ -1,4 +1,4 @@
-"""Calls a function while a block goes on."""
+"""Calls a function if a block takes too long."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from threading import Timer
 
 @contextmanager
 def if_longer(seconds: float, call: Callable[..., object], *arguments: object) -> Iterator[None]:
-    """Calls `call` with the arguments, in another thread, if the block takes longer."""
+    """Calls `call` with the arguments, in another thread, if the block takes over `seconds`."""
     timer = Timer(seconds, call, arguments)
     timer.daemon = True
     timer.start()

@@ -1,6 +1,6 @@
-"""The batches that a worker has begun, so that a message that is replayed runs no second time.
+"""The batches that a worker has begun, so that it does not run a replayed message again. Pure.
 
-Pure. The ledger refuses the replayed message of a durable call; a batch has no record.
+The ledger refuses a replayed message of a durable call, but it has no record of a batch.
 """
 
 from __future__ import annotations
@@ -11,9 +11,9 @@ _MAX_COUNT = 100_000
 
 
 class BegunBatches:
-    """Ids until their messages expire, by the ledger's clock; of very many, the latest.
+    """The ids of begun batches, until their messages expire by the ledger's clock.
 
-    Remembers nothing until `is_kept` is set.
+    Holds at most `max_count` ids, the latest. Nothing should be added unless `is_kept` is set.
     """
 
     def __init__(self, max_count: int = _MAX_COUNT) -> None:
@@ -27,7 +27,10 @@ class BegunBatches:
             self._expire_at.popitem(last=False)
 
     def forget_expired(self, now_ms: float) -> None:
-        """Forgets from the oldest on: batches expire about in the order in which they begin."""
+        """Forgets the oldest batches, up to the first that has not expired.
+
+        Later ones may have expired too, but batches expire about in the order in which they begin.
+        """
         while self._expire_at and next(iter(self._expire_at.values())) <= now_ms:
             self._expire_at.popitem(last=False)
 

@@ -21,7 +21,7 @@ class ForkPause:
         self._resume = Event()
 
     def attach(self) -> None:
-        """Chooses the loop that runs in the calling thread."""
+        """Selects the calling thread's running loop as the one to pause."""
         self._loop = asyncio.get_running_loop()
 
     def begin(self) -> None:

@@ -8,5 +8,5 @@ from forebay.compute.v1 import compute_pb2 as pb
 
 
 def add(request: pb.AddRequest, context: grpc.ServicerContext) -> pb.AddResponse:
-    """Returns x + y, as IEEE 754 has it for NaN and infinities too."""
+    """Returns x + y; NaN and infinities, too, follow IEEE 754."""
     return pb.AddResponse(sum=request.x + request.y)

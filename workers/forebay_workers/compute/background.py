@@ -38,10 +38,10 @@ class ProgressMark:
 
 
 class Background(Generic[T]):
-    """Iterates over a computation's parts, and over `Progress` every 0.25 s.
+    """Yields a computation's parts, and a `Progress` every 0.25 s.
 
     The computation runs in a thread of its own. The iteration ends when the parts do,
-    or within 0.25 s after `is_active` returns False. Leaving the block abandons the
+    or within 0.25 s after `is_active` turns False. Leaving the block abandons the
     computation: its thread ends at its next step or part.
     """
 

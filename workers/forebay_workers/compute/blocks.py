@@ -7,17 +7,20 @@ from collections.abc import Sequence
 from forebay.compute.arrays import CHUNK_BYTES, Array
 
 WHOLE_FLOPS = {"f": 2 << 33, "c": 2 << 31, "i": 2 << 29}
-"""A product of at most that many operations is computed whole, by NumPy's `matmul`: about 1 s."""
+"""Products of at most this many operations are one block, which takes about 1 s.
+
+The keys are NumPy's `dtype.kind`.
+"""
 
 _BLOCK_ROWS = 256
-_BLOCK_PANELS = 16  # 16 MiB, or 48 if a row is a panel of its own
+_BLOCK_PANELS = 16  # 16 MiB, or up to 48 MiB if each panel is one long row
 
 
 class Blocks:
     """A product of two matrices, computed block by block, each block as panels.
 
-    A panel is as many consecutive rows as fit into a message; a block is several panels. The
-    boundaries depend only on the matrices' shapes and type.
+    A panel is as many consecutive rows as fit into a message, or one row; a block is one or more
+    panels. The boundaries depend only on the matrices' shapes and type.
     """
 
     def __init__(self, left: Array, right: Array) -> None:
@@ -44,10 +47,10 @@ class Blocks:
     def _rows_at_once(self) -> int:
         """Returns the number of rows of a block: whole panels, or all rows.
 
-        BLAS copies the whole right operand for each block, which pays only for many rows.
+        BLAS copies the whole right operand for each block, so a block should have many rows.
         """
         if self._flops <= self._whole:
             return len(self._left)
-        integers = self._left.dtype.kind == "i"  # BLAS has no integers
+        integers = self._left.dtype.kind == "i"  # NumPy multiplies them without BLAS
         panels = 1 if integers else min(_BLOCK_PANELS, max(1, _BLOCK_ROWS // self._panel_rows))
         return panels * self._panel_rows

@@ -1,7 +1,7 @@
-"""Names the handler that blocks the event loop for over 1 s, in the log, once for each method.
+"""Logs which handler blocks the event loop for over 1 s, once for each method.
 
-A thread asks the loop once a second for a sign of life. Only if none comes does it look which task
-runs.
+Once a second, a thread schedules a callback on the loop. If the callback does not run for a second
+and the same task runs all the time, that task blocks the loop.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _log = logging.getLogger(__name__)
 
 
 class BlockedLoopWatch:
-    """Watches a loop that runs in the thread with this identifier, until `close`."""
+    """Watches a loop until `close`; `thread` is the identifier of the loop's thread."""
 
     def __init__(
         self, loop: asyncio.AbstractEventLoop, thread: int, blocked_s: float = BLOCKED_S
@@ -38,13 +38,13 @@ class BlockedLoopWatch:
         self._thread.start()
 
     def close(self) -> None:
-        """Ends the thread, soon."""
+        """Tells the thread to end, and does not wait for it."""
         self._closing.set()
 
     def new_task(
         self, loop: asyncio.AbstractEventLoop, run: Coroutine[Any, Any, Any], **options: Any
     ) -> asyncio.Task[Any]:
-        """The loop's factory of tasks: a task that a handler makes belongs to its call."""
+        """The loop's task factory: labels a task with the call whose handler creates it."""
         task: asyncio.Task[Any] = asyncio.Task(run, loop=loop, **options)
         labels = current_call()
         if labels is not NO_CALL:
@@ -52,7 +52,7 @@ class BlockedLoopWatch:
         return task
 
     def label_current_task(self) -> None:
-        """Notes that the current task runs the handler of the call that it is labelled with."""
+        """Records that the current task runs the handler of the current call."""
         task = asyncio.current_task()
         if task is not None:
             self._labels[task] = current_call()
@@ -67,13 +67,13 @@ class BlockedLoopWatch:
             self._look(alive)
 
     def _look(self, alive: threading.Event) -> None:
-        """Names the task that ran at each of several looks, if the loop shows no sign of life."""
+        """Reports the task that runs at every check, unless `alive` is set meanwhile."""
         blocking = asyncio.current_task(self._loop)
         for _ in range(_CHECKS):
             if alive.wait(self._blocked_s / _CHECKS):
                 return
             if asyncio.current_task(self._loop) is not blocking:
-                break  # it is busy rather than blocked, or the machine is
+                break  # another task runs: loop or machine is busy, not blocked
         else:
             self._report(blocking)
         while not alive.wait(self._blocked_s):

@@ -1,8 +1,8 @@
 """The event loop of a process that runs coroutine handlers, in a thread of its own.
 
-It is one for all handlers of the process, whatever the pool: clients and locks that a servicer
-keeps belong to one loop. Leases are renewed in other threads, so a handler that blocks the loop
-delays only the other coroutines of its process.
+All coroutine handlers of a process share one loop, whatever the pool, because clients and locks
+that a servicer keeps can be used on one loop only. Leases are renewed in other threads, so a
+handler that blocks the loop delays only the other coroutines of its process.
 """
 
 from __future__ import annotations
@@ -30,14 +30,14 @@ T = TypeVar("T")
 
 
 class HandlerLoop:
-    """Runs from when it is made until `close`."""
+    """An event loop in a thread, which runs until `close`."""
 
     def __init__(self, slots: int, make_ledger: Callable[[], LoopLedger]) -> None:
         """`make_ledger` is called on the loop."""
         self._loop = asyncio.new_event_loop()
         self._waiting: deque[tuple[Coroutine[Any, Any, Any], Future[Any]]] = deque()
         self._is_woken = False
-        # Also for `asyncio.to_thread` of handlers; asyncio's own default is a few threads.
+        # Handlers' `asyncio.to_thread` uses it too; asyncio's default pool has only a few threads.
         threads = ThreadPoolExecutor(max(slots, _MIN_THREADS), "forebay-handler")
         self._loop.set_default_executor(threads)
         self._thread = threading.Thread(target=self._run, name="forebay-loop", daemon=True)
@@ -46,16 +46,16 @@ class HandlerLoop:
         factory: Any = self.watch.new_task
         self._loop.set_task_factory(factory)
         self.permits = asyncio.Semaphore(slots)
-        """For calls that run at the same time."""
+        """Each running call holds a permit."""
         self.ledger: LoopLedger = asyncio.run_coroutine_threadsafe(
             _made(make_ledger), self._loop
         ).result()
         self.replies = Replies(self.ledger)
 
     def start(self, running: Coroutine[Any, Any, T]) -> Future[T]:
-        """Starts a task on the loop, from another thread; its end ends the future.
+        """Starts a task on the loop, from another thread; the future gets the task's result.
 
-        Tasks that are started together wake the loop once: that costs as much as a task.
+        Tasks that are started together wake the loop once, since a wake-up costs as much as a task.
         """
         ended: Future[T] = Future()
         self._waiting.append((running, ended))
@@ -65,11 +65,11 @@ class HandlerLoop:
         return ended
 
     def run(self, running: Coroutine[Any, Any, T]) -> T:
-        """Runs it on the loop while the calling thread waits."""
+        """Runs a coroutine on the loop while the calling thread waits."""
         return asyncio.run_coroutine_threadsafe(running, self._loop).result()
 
     def close(self) -> None:
-        """Cancels what still runs, and ends the thread; waits for at most 5 s."""
+        """Cancels the running tasks and ends the thread; waits for at most 5 s."""
         self.watch.close()
         asyncio.run_coroutine_threadsafe(self._shut_down(), self._loop)
         self._thread.join(CLOSE_TIMEOUT_S)
@@ -81,7 +81,7 @@ class HandlerLoop:
         self._loop.stop()
 
     def _start_waiting(self) -> None:
-        self._is_woken = False  # first: what is added from now on wakes the loop again
+        self._is_woken = False  # set first: a task that is added later wakes the loop again
         while self._waiting:
             running, ended = self._waiting.popleft()
             self._loop.create_task(running).add_done_callback(partial(_end, ended))
@@ -93,15 +93,16 @@ class HandlerLoop:
                 self._loop.run_forever()
                 break
             except (SystemExit, KeyboardInterrupt):
-                # Of a task that a handler has made. asyncio ends the loop; the worker goes on.
+                # A task that a handler started raised it, which ends `run_forever`. Run it again.
                 _log.exception("a task of a handler raised an exception that ends a process")
         self._loop.close()
 
 
 async def each(calls: Sequence[Callable[[], Awaitable[None]]], *, together: bool) -> None:
-    """Runs calls on the loop, each in a task: at the same time, or one after the other.
+    """Runs calls on the loop, at the same time or one after the other.
 
-    All of them run; then the first exception is raised.
+    Each runs in a task of its own, except for a single call. If some raise, the others still run;
+    then the first of the exceptions is raised.
     """
     if len(calls) == 1:
         await calls[0]()

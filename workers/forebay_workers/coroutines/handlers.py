@@ -15,10 +15,10 @@ from forebay_workers.handler.operation_metadata import Metadata
 
 
 class CoroutineHandler:
-    """Runs on the event loop. The interceptors choose the handler of each call.
+    """A handler that runs on the event loop. The interceptors choose the handler of each call.
 
-    As in `grpc.aio.server`, an ordinary handler beneath such interceptors, or one that they return,
-    runs in a thread.
+    As in `grpc.aio.server`, interceptors may wrap or return an ordinary handler, which then runs in
+    a thread.
     """
 
     def __init__(
@@ -29,7 +29,7 @@ class CoroutineHandler:
         self._innermost = method_handler(method, handler)
 
     async def chosen(self, call: CallContext) -> Any:
-        """The `grpc.RpcMethodHandler` to run; None if an interceptor refuses the call so."""
+        """Returns the `grpc.RpcMethodHandler` to run; None if an interceptor returned none."""
         if not self._interceptors:
             return self._innermost
         return await self._intercept(0, CallDetails(self.method.path, call.invocation_metadata()))
@@ -41,7 +41,7 @@ class CoroutineHandler:
         return await self._interceptors[index].intercept_service(continuation, details)
 
     def request(self, chosen: Any, message: Any) -> Any:
-        """A request as the chosen handler reads it."""
+        """Converts a request with the chosen handler's own deserializer."""
         read = chosen.request_deserializer
         if read is self._innermost.request_deserializer:
             return message
@@ -49,7 +49,7 @@ class CoroutineHandler:
         return sent if read is None else read(sent)
 
     def response(self, chosen: Any, response: Any) -> Any:
-        """A response of the chosen handler, as a message."""
+        """Converts a response of the chosen handler to the method's message."""
         write = chosen.response_serializer
         if write is self._innermost.response_serializer:
             return response
@@ -57,7 +57,7 @@ class CoroutineHandler:
         return self.method.result_class.FromString(payload)
 
     def metadata(self, chosen: Any, metadata: Metadata) -> Metadata:
-        """Metadata of an operation, as the chosen handler writes it."""
+        """Converts an operation's metadata with the chosen handler's own serializer."""
         write = chosen.response_serializer
         if write is None or write is self._innermost.response_serializer:
             return metadata
@@ -65,7 +65,7 @@ class CoroutineHandler:
 
 
 def is_aio_interceptor(interceptor: object) -> bool:
-    """Whether it is an interceptor of `grpc.aio`, which is a coroutine."""
+    """Whether it is an interceptor of `grpc.aio`: its method is a coroutine function."""
     return inspect.iscoroutinefunction(getattr(interceptor, "intercept_service", None))
 
 

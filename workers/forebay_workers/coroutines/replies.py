@@ -1,4 +1,4 @@
-"""Replies to gateways, from the event loop: while one publish is under way, others are gathered."""
+"""Sends replies to gateways from the event loop; those made during a publish share the next one."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _Entry: TypeAlias = tuple[call_pb2.BatchMemberReply, "asyncio.Future[None]"]
 
 
 class Replies:
-    """Sends replies by the gateways' channels."""
+    """Publishes replies on the gateways' channels."""
 
     def __init__(self, ledger: LoopLedger) -> None:
         self._ledger = ledger
@@ -28,7 +28,7 @@ class Replies:
         self._senders: set[asyncio.Task[None]] = set()
 
     async def send(self, channel: str, reply: call_pb2.BatchMemberReply) -> None:
-        """Returns when it is published; raises BackendUnavailable."""
+        """Returns when the reply is published; raises BackendUnavailable."""
         sent: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         waiting = self._waiting.get(channel)
         if waiting is not None:

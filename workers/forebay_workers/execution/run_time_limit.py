@@ -1,7 +1,8 @@
-"""Ends ephemeral calls whose run time has passed; for durable calls the ledger does it.
+"""Ends ephemeral calls that reach their run time limit; the ledger ends durable calls.
 
 The gateway gets its reply at once, even if the handler takes long to end. The stop is also
-published on the worker's control channel, so that the lease keeper kills a handler that ignores it.
+published on the worker's control channel, so that the lease keeper can kill the pool child of a
+handler that ignores it.
 """
 
 from __future__ import annotations
@@ -25,12 +26,12 @@ _log = logging.getLogger(__name__)
 
 
 def run_limit_s(runtime: Runtime, method: Method) -> float | None:
-    """Returns how long an attempt may run, in seconds; None without a limit."""
+    """Returns how long an attempt may run, in seconds; None if there is no limit."""
     return method.route.limits.run_time_s or runtime.settings.run_time_s
 
 
 def over_limit() -> call_pb2.Outcome:
-    """The outcome of a call whose run time has passed."""
+    """The outcome of a call that has reached its run time limit."""
     return outcome_of_error(DeadlineExceeded("the call has reached its method's run time limit"))
 
 

@@ -1,4 +1,4 @@
-"""What a Celery task does with its message: it runs durable calls, or a batch of ephemeral ones."""
+"""Runs the calls of a task message: durable calls, or a batch of ephemeral ones."""
 
 from __future__ import annotations
 

@@ -10,17 +10,17 @@ from forebay_backends.ledger.operations.attempts import Flow
 class FlowControl:
     """Counts the bytes of items that were sent, read and trimmed.
 
-    With a watcher, the handler may be `window_bytes` ahead of it. With or without one, the
-    ledger stores at most `item_limit_bytes`, or one larger item. The latest items that were
-    read stay stored: when a gateway dies, its caller may not have received all that the
-    gateway had read, and resumes at another one.
+    The handler must wait while it is more than `window_bytes` ahead of the fastest watcher, if
+    there is one, or while the ledger stores more than `item_limit_bytes`. Each limit may thus be
+    exceeded by one item. The latest items that were read stay stored: when a gateway dies, its
+    callers may not have received all items that it has read, and resume at another gateway.
     """
 
     def __init__(self, window_bytes: int, item_limit_bytes: int) -> None:
         self._window_bytes = window_bytes
         self.item_limit_bytes = item_limit_bytes
         self._margin_bytes = min(window_bytes, item_limit_bytes // 4)
-        self._unread: deque[int] = deque()  # sizes of items sent, and not read as far as we know
+        self._unread: deque[int] = deque()  # sizes of items sent and not known to be read
         self._kept: deque[int] = deque()  # sizes of items read and not trimmed
         self._sent_bytes = 0
         self._read_bytes = 0
@@ -57,7 +57,10 @@ class FlowControl:
         return (self._watched and ahead > self._window_bytes) or stored > self.item_limit_bytes
 
     def trimmable(self) -> tuple[int, int] | None:
-        """Returns how many items, and bytes of them, the ledger may drop; None if it needn't."""
+        """Returns the count and bytes of all items that may be dropped; None if none need be.
+
+        Both include the items that were trimmed before.
+        """
         stored = self._sent_bytes - self._trimmed_bytes
         kept = self._read_bytes - self._trimmed_bytes
         excess = stored - self.item_limit_bytes
@@ -75,7 +78,7 @@ class FlowControl:
         return self._read_count - len(self._kept) + count, self._trimmed_bytes + size
 
     def trimmed(self, size: int) -> None:
-        """Records that the ledger has dropped the first `size` bytes."""
+        """Records that the ledger has dropped the call's first `size` bytes."""
         while self._kept and self._trimmed_bytes < size:
             self._trimmed_bytes += self._kept.popleft()
         self._trimmed_bytes = size

@@ -1,4 +1,4 @@
-"""Exceptions that end a handler which has not failed."""
+"""Exceptions that end a handler although it has not failed."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ class Interrupted(Exception):
 
 
 class Stopped(Interrupted, grpc.RpcError):
-    """The call is over. An RpcError, since that is what `grpc.server` raises from requests."""
+    """The call is over. An RpcError, as `grpc.server` raises it from the request iterator."""
 
 
 class Refused(Interrupted):

@@ -1,4 +1,4 @@
-"""Native threads a handler: a worker's slots share the machine's cores."""
+"""The number of native threads per handler: a worker's slots share the machine's cores."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ _limits: list[threadpool_limits] = []
 
 
 def share_threads(slots: int) -> None:
-    """Divides the cores among a worker's slots, at least one each, and limits BLAS to that.
+    """Divides the cores among a worker's slots, at least one each, and limits BLAS to that share.
 
-    A lower limit, such as `OPENBLAS_NUM_THREADS` sets, stays. Each process that runs
-    handlers calls this before the first of them.
+    A lower limit, such as one from `OPENBLAS_NUM_THREADS`, is kept. Each process that runs
+    handlers calls this before its first handler.
     """
     global _share
     _share = max(1, _cores // slots)
@@ -32,5 +32,5 @@ def unshare_threads() -> None:
 
 
 def thread_share() -> int:
-    """Returns how many threads a handler may keep busy; all cores outside a worker."""
+    """Returns how many threads a handler may keep busy; outside a worker, one per core."""
     return _share

@@ -1,4 +1,4 @@
-"""What the handler of a method that returns an operation yields before its response.
+"""Separates metadata from the response, for handlers of methods that return an operation.
 
 Such a handler returns the operation's response, or is a generator that yields metadata, such as
 progress, and then returns the response or yields it last.
@@ -22,14 +22,14 @@ class Metadata:
 
     message: Message
 
-    def SerializeToString(self) -> bytes:  # noqa: N802 - as a message has it
+    def SerializeToString(self) -> bytes:  # noqa: N802 - protobuf's name
         return self.message.SerializeToString()
 
 
 class YieldedMessages:
-    """Tells the metadata that a handler yields from its response, which comes last.
+    """Distinguishes the metadata that a handler yields from its response, which comes last.
 
-    If both have the same type, all that is yielded is metadata.
+    If both have the same type, every yielded message is metadata.
     """
 
     def __init__(self, method: Method, types: OperationTypes) -> None:
@@ -38,9 +38,9 @@ class YieldedMessages:
         self._response: Any = None
 
     def read(self, message: Any) -> Metadata | None:
-        """The message as metadata; None for the response.
+        """Returns a yielded message as metadata; None if it is the response.
 
-        Raises TypeError for other messages, and for any after the response.
+        Raises TypeError for messages of other types, and for any message after the response.
         """
         name = self._method.name
         if self._response is not None:
@@ -57,7 +57,7 @@ class YieldedMessages:
         )
 
     def response(self, returned: Any = None) -> Any:
-        """The response of a handler that `returned` this; raises TypeError if there are two."""
+        """Returns the yielded or `returned` response; raises TypeError if there are both."""
         if self._response is not None and returned is not None:
             name = self._method.name
             raise TypeError(f"the handler of {name} yielded its response and returned another")

@@ -1,8 +1,8 @@
 """Distinguishes the end of a worker's process from an exception of a handler.
 
-`sys.exit()` in a handler fails its call. SystemExit also ends the process itself: Celery raises
-WorkerShutdown and WorkerTerminate, and in a child of the prefork pool billiard's handler of
-SIGTERM calls `sys.exit`. Those must pass through the handler.
+A handler that calls `sys.exit()` only fails its call. But Celery also raises SystemExit, to end the
+process: as WorkerShutdown or WorkerTerminate, and in a child of the prefork pool from billiard's
+handler of SIGTERM. Such an exception must pass through the handler and end the process.
 """
 
 from __future__ import annotations

@@ -22,7 +22,10 @@ PAGE_SIZE = 4
 
 
 def stored_requests(ledger: BlockingLedger, call: CallKey, begun: Begun) -> Iterator[bytes]:
-    """Yields the request messages, in order; raises Stopped if the call has ended."""
+    """Yields the request messages, in order.
+
+    Raises Stopped if the call has ended, and RefusedRequest if a request was altered.
+    """
     if begun.inputs is None:
         yield begun.request
         return
@@ -40,7 +43,7 @@ def stored_requests(ledger: BlockingLedger, call: CallKey, begun: Begun) -> Iter
         while ordinal < begun.inputs:
             requests = next_page()
             if not requests:
-                raise Stopped  # the ledger deletes them when the call ends
+                raise Stopped  # the call has ended, and the ledger has deleted them
             ordinal += len(requests)
             if ordinal < begun.inputs:  # read ahead while the handler uses this page
                 next_page = reader.submit(read, ordinal).result
@@ -52,8 +55,9 @@ def stored_requests(ledger: BlockingLedger, call: CallKey, begun: Begun) -> Iter
 def live_requests(ledger: BlockingLedger, context: CallContext) -> Iterator[bytes]:
     """Yields the request messages as they arrive, until the caller ends its stream.
 
-    A message counts as read when the handler takes the next one. Raises Stopped if the call
-    has ended or the ledger has lost requests. Ends early when the handler has returned.
+    Several messages may be read at once. They are acknowledged together, when the handler asks for
+    the message after them. Ends early when the handler has returned. Raises Stopped if the call has
+    ended or the ledger has lost requests, and RefusedRequest if a request was altered.
     """
     ordinal = read_bytes = 0
     while not context.has_finished():

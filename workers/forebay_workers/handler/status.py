@@ -1,7 +1,7 @@
 """The status and trailing metadata that a handler sets. Pure.
 
-As in `grpc.server`, a handler reads back what it has set: None at first, details as bytes, and a
-code of any type. A code that is not a `grpc.StatusCode` reaches the caller as UNKNOWN.
+As in `grpc.server`, a handler can read back what it has set: None before that, details as bytes, a
+code as any object. A code that is not a `grpc.StatusCode` reaches the caller as UNKNOWN.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _log = logging.getLogger(__name__)
 
 
 class HandlerStatus:
-    """The status that `set_code`, `set_details`, `set_trailing_metadata` and the aborts set."""
+    """The status that a context's `set_…` and `abort…` methods set."""
 
     def __init__(self) -> None:
         self.code: object = None
@@ -38,7 +38,7 @@ class HandlerStatus:
         self.trailing = trailing
 
     def abort(self, code: object, details: str | bytes) -> None:
-        """OK gives UNKNOWN without details, as in `grpc.server`."""
+        """Sets the status; instead of OK, UNKNOWN without details, as in `grpc.server`."""
         if code is grpc.StatusCode.OK:
             _log.error("abort() was called with OK; the call ends with UNKNOWN")
             code, details = grpc.StatusCode.UNKNOWN, ""
@@ -53,9 +53,9 @@ class HandlerStatus:
         return 0 if self.code is None and not self._aborted else UNKNOWN
 
     def outcome(self, failure: call_pb2.Outcome | None = None) -> call_pb2.Outcome:
-        """Returns what the handler has set, or its failure, with the trailing metadata.
+        """Returns the status that the handler has set, or `failure`, and the trailing metadata.
 
-        A `google.rpc.Status` in trailing metadata becomes the details of an error.
+        If the handler has set an error, a `google.rpc.Status` in the metadata becomes its details.
         """
         outcome = call_pb2.Outcome(code=self.number, message=_text(self.details or b""))
         if failure is not None:
@@ -72,4 +72,4 @@ def _text(details: bytes) -> str:
     try:
         return details.decode()
     except UnicodeDecodeError:
-        return details.decode("latin-1")  # as gRPC's client in Python reads them
+        return details.decode("latin-1")  # as gRPC's Python client does

@@ -1,8 +1,8 @@
 """Checks that gateway and worker have compatible versions of a call's method.
 
-Versions differ during a rolling upgrade, and protobuf messages are made for that. The worker
-refuses only what would go wrong silently: a task that belongs to another method here, a
-method that streams differently, and a request with fields that this worker would ignore.
+Versions differ during a rolling upgrade, and protobuf messages tolerate that. The worker refuses
+only calls that would otherwise go wrong silently: the task belongs to another method here, the
+method streams differently, or the request has fields that this worker would ignore.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ _FIX = "deploy the same version of the service's protobuf to gateway and workers
 
 
 def mismatch(method: Method, name: str, fingerprint: str) -> VersionMismatch | None:
-    """Returns an error if the gateway's method is not the worker's `method`.
+    """Returns an error if the gateway's method, by `name` or kind, is not the worker's `method`.
 
-    An older gateway sends an empty name or fingerprint, which matches any.
+    An older gateway sends an empty name or fingerprint, which matches any method.
     """
     if name and name != method.name:
         return VersionMismatch(

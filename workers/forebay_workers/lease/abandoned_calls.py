@@ -1,4 +1,4 @@
-"""Ephemeral calls whose callers disconnected before a worker reported them. Pure."""
+"""Ephemeral calls whose callers disconnected before a worker sent a heartbeat for them. Pure."""
 
 from __future__ import annotations
 

@@ -1,9 +1,10 @@
 """Heartbeats of ephemeral calls, which a worker sends to the calls' gateways.
 
 An ephemeral call has no record, so without heartbeats its gateway could not tell a long call
-from a lost one. The first heartbeat follows after a second, then three come in each lease. A
-gateway answers with a stop if the caller has disconnected. If nothing subscribes to the
-gateway's channel, the gateway has ended, and its callers have lost their connections.
+from a lost one. The worker sends the first heartbeat after about a second, then three in each lease
+period. A gateway answers with a stop if the caller has disconnected. If two heartbeats in a row
+find no subscriber on the gateway's channel, the gateway has ended and its callers have lost their
+connections, so the worker stops the calls.
 """
 
 from __future__ import annotations
@@ -37,7 +38,10 @@ class BatchHeartbeats:
         self._unreceived: set[str] = set()
 
     async def send(self) -> None:
-        """Sends the heartbeats that are due, one a gateway; raises BackendUnavailable."""
+        """Sends the heartbeats that are due; raises BackendUnavailable.
+
+        A gateway gets one for the batches that have begun, and one for those that have not.
+        """
         now = time.monotonic()
         batches = [request for request in reserved_calls() if request.batch is not None]
         self._next = {
@@ -60,7 +64,7 @@ class BatchHeartbeats:
             self._unreceived.difference_update(request.id for request in requests)
             return
         for request in requests:
-            if request.id in self._unreceived:  # after one failure it may just be reconnecting
+            if request.id in self._unreceived:  # after one, it may be reconnecting
                 _log.info("the gateway of batch %s has ended; its calls are stopped", request.id)
                 for attempt in request.attempts:
                     await publish_stop(self._ledger, self._worker, attempt)

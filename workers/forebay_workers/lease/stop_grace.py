@@ -1,7 +1,7 @@
 """The time that a handler has to end after a stop. Pure; the clock is an argument.
 
-A handler's own process tells it to stop. If it still runs when its grace has passed, the
-prefork pool's child is killed. Other pools have no child process that could be killed.
+A handler's own process tells it to stop. If the handler still runs when its grace has passed, the
+prefork pool's child that runs it is killed. Other pools have no child process to kill.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Serves a worker's metrics by HTTP, in threads of its main process."""
+"""Serves a worker's metrics over HTTP, in threads of its main process."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _TIMEOUT_S = 10.0
 
 
 class MetricsServer:
-    """Serves `/metrics` on HOST:PORT from now on; raises OSError if it can't listen."""
+    """Serves `/metrics` on HOST:PORT once it is made; raises OSError if it can't listen."""
 
     def __init__(self, listen: str, collector: Collector) -> None:
         renderer = Renderer()
@@ -36,7 +36,7 @@ class MetricsServer:
                 self.wfile.write(text)
 
             def log_message(self, *_: object) -> None:
-                """A scrape is no news."""
+                """Scrapes are not logged."""
 
         host, _, port = listen.rpartition(":")
         is_ipv6 = ":" in host
@@ -51,5 +51,8 @@ class MetricsServer:
         ).start()
 
     def close_in_child(self) -> None:
-        """Closes a child's copy of the socket: it would hold the port after the main process."""
+        """Closes a child's copy of the socket.
+
+        Otherwise the port would stay in use if the child outlived the main process.
+        """
         self._server.socket.close()

@@ -1,8 +1,8 @@
 """Refuses gevent and eventlet, whose green threads all run in one thread of the system.
 
 Each process that runs handlers has a thread that receives stops and credit, and the main process
-has one that renews leases. Both run an event loop, and a system thread can run only one. So a
-worker with green threads would never receive a cancellation.
+has a thread that renews leases. Both threads run an event loop, and a system thread can run only
+one loop. So a worker with green threads would never receive a cancellation.
 """
 
 from __future__ import annotations

@@ -24,7 +24,7 @@ _log = logging.getLogger(__name__)
 
 
 def strategy(task: Any, app: Any, consumer: Any) -> Any:
-    """Celery's strategy for our tasks: claims the calls, then goes on with its default."""
+    """The Celery strategy of our tasks: claims the calls, then does as Celery's default."""
     handle = celery_strategy.default(task, app, consumer)
 
     def claim_then_handle(
@@ -44,9 +44,9 @@ def strategy(task: Any, app: Any, consumer: Any) -> Any:
 
 
 def _refusal(message: Any) -> str | None:
-    """Returns why no call of the message may begin here; None if one may, or `begin` decides.
+    """Returns why no call of the message may begin here; None if one may, or if `begin` decides.
 
-    Raises nothing: an exception would end the worker's consuming.
+    Raises nothing: after an exception the worker would consume no more messages.
     """
     try:
         _, kwargs, _ = message.payload
@@ -58,14 +58,15 @@ def _refusal(message: Any) -> str | None:
         attempts = attempts_of(kwargs)
         if not attempts:
             raise KeyError("call")
-    except Exception as error:  # anyone may write to the queue; pickle, too, is refused here
+    except Exception as error:  # anyone may write to the queue; also raised for pickle
         return f"its message is not Forebay's: {type(error).__name__}"
     reserved = reserved_calls()
     reserved_attempts = {attempt for request in reserved for attempt in request.durable}
     if reserved_attempts.issuperset(attempts):
         return "this worker has reserved it already"
     if len(reserved) < process.current_worker().slots:
-        return None  # it begins at once, which claims it; the next renewal claims one that hangs
+        # The calls begin at once, which claims them. If one hangs, the next renewal claims it.
+        return None
     return _claim([attempt for attempt in attempts if attempt not in reserved_attempts])
 
 

@@ -1,4 +1,4 @@
-"""A thread pool like Celery's whose shutdown does not wait for handlers without a limit.
+"""A thread pool like Celery's, except that its shutdown waits for handlers for at most 5 s.
 
 A process can't exit before the threads of Celery's pool have ended. That suits a worker's own
 process. In a test's process, a handler that never returns would block the test run.
@@ -23,7 +23,7 @@ def _ignore(result: object) -> None:
 
 
 class TaskPool(BasePool):
-    """A daemon thread for each reserved task; as many run at a time as the pool has slots."""
+    """Starts a daemon thread for each reserved task, which waits until a slot is free."""
 
     body_can_be_buffer = True
     signal_safe = False

@@ -26,7 +26,7 @@ from forebay_workers.runtime import process
 from forebay_workers.testing.daemon_thread_pool import STOP_TIMEOUT_S, TaskPool
 
 START_TIMEOUT_S = 30.0
-# kombu closes a connection to Redis when its last blocking read has ended.
+# To end, the worker must wait for kombu's last blocking read of Redis, which takes this long.
 _POLL_INTERVAL_S = 0.1
 _END_TIMEOUT_S = STOP_TIMEOUT_S + 15.0  # for the lease keeper and the connections too
 
@@ -43,16 +43,16 @@ def running_worker(
     concurrency: int,
     interceptors: Sequence[grpc.ServerInterceptor] = (),
 ) -> Iterator[None]:
-    """Runs a worker of the services, with `concurrency` slots, until the block is left.
+    """Runs a worker of the services, with `concurrency` slots, until the block ends.
 
-    Calls that still run then are stopped. Raises RouteError and LookupError as `application`
+    Calls that still run at its end are stopped. Raises RouteError and LookupError as `application`
     does, RuntimeError if the process has a worker already, and WorkerError if the worker does
     not start or a handler does not end.
     """
     with process.hosted_worker(settings), _restored_celery_state():
         app = application("forebay_workers.in_process", services, interceptors=interceptors)
         app.conf.broker_transport_options = {"polling_interval": _POLL_INTERVAL_S}
-        app.set_default()  # as `celery worker` does: a handler may send tasks
+        app.set_default()  # as `celery worker` does, for handlers that send tasks
         worker = _Worker(
             app=app,
             hostname="in-process@localhost",

@@ -1,4 +1,4 @@
-"""Which methods of which services a gateway serves, and how.
+"""Routes say which methods a gateway serves, and with which tasks, queues and limits.
 
 `read_methods` turns descriptors into `Method`s and reports all problems at once, in one
 `RouteError`. `forebay.routes.sources` finds the descriptors.

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from google.protobuf.descriptor import FileDescriptor
 from google.protobuf.descriptor_pb2 import DescriptorProto, FileDescriptorProto
 
-# Every source has copies of these, in the version of its compiler; they are compatible.
+# Every source has its own copies of these files; their versions are compatible.
 _WELL_KNOWN = (
     *("google/api/", "google/longrunning/", "google/protobuf/", "google/rpc/", "google/type/"),
     "forebay/v1/",
@@ -20,7 +20,7 @@ _FIX = "compile both from the same files"
 
 
 def conflicts(sources: Mapping[str, Iterable[FileDescriptor]]) -> list[str]:
-    """A line for each name with two meanings; `sources` has the files of each source."""
+    """A line for each conflict; `sources` has the files of each source by its name."""
     problems: list[str] = []
     file_of: dict[str, tuple[str, FileDescriptorProto]] = {}
     owner_of: dict[str, tuple[str, str]] = {}
@@ -47,7 +47,7 @@ def conflicts(sources: Mapping[str, Iterable[FileDescriptor]]) -> list[str]:
 def with_dependencies(
     files: Iterable[FileDescriptor], seen: set[str] | None = None
 ) -> Iterator[FileDescriptor]:
-    """The files and their imports, each after its own imports; the first of each name.
+    """Yields the files and their imports, each file after its imports, and each name once.
 
     Files whose names are in `seen` are skipped; the names of yielded files are added to it.
     """

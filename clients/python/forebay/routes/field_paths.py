@@ -1,4 +1,4 @@
-"""Paths of fields, such as "random.seed": of a message, or of a single message in it. Pure."""
+"""Paths of fields in a message or its singular submessages, such as "random.seed". Pure."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ def path_problem(message: Descriptor, path: str) -> str:
 
 
 def clear_field(message: Message, path: str) -> None:
-    """Clears the field at the path; the messages around it stay as they are."""
+    """Clears the field at the path; the messages that contain it are kept."""
     holder, name = _holder(message, path)
     if holder is not None:
         holder.ClearField(name)
 
 
 def is_set(message: Message, path: str) -> bool:
-    """Whether the field at the path is set: has another value than the default, or presence."""
+    """Whether the field at the path is present or, without presence, not the default."""
     holder, name = _holder(message, path)
     if holder is None:
         return False
@@ -39,7 +39,7 @@ def is_set(message: Message, path: str) -> bool:
 
 
 def _holder(message: Message, path: str) -> tuple[Message | None, str]:
-    """The message that has the last field, None if it is not set; and that field's name."""
+    """The message that contains the path's last field (None if unset), and the field's name."""
     *outer, name = path.split(".")
     for part in outer:
         if not message.HasField(part):

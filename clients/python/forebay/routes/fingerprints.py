@@ -15,10 +15,10 @@ def fingerprint(
 ) -> str:
     """The method's kind and a hash of its messages, such as `us-0123456789abcdef`.
 
-    The kind has `u` (unary) or `s` (streaming) for the request, then for the response; `o` if that
-    is an operation, whose response and metadata types are given. The hash covers names, numbers
-    and types of all fields and enum values that its messages can contain; comments, options and
-    file names don't count.
+    The kind is one letter for the request and one for the response: `u` (unary), `s` (streaming)
+    or, for a response that is an operation, `o`. `operation` has that operation's response and
+    metadata types. The hash covers names, numbers and types of all fields and enum values that the
+    messages can contain, but no comments, options or file names.
     """
     kind = "us"[method.client_streaming] + ("o" if operation else "us"[method.server_streaming])
     messages = method.input_type, *(operation or (method.output_type,))
@@ -28,7 +28,7 @@ def fingerprint(
 
 
 def same_kind(one: str, other: str) -> bool:
-    """Whether both methods are of the same kind of RPC, and both or none return operations."""
+    """Whether two fingerprints have the same kind."""
     return one.partition("-")[0] == other.partition("-")[0]
 
 

@@ -1,4 +1,4 @@
-"""The part of a route that makes its task a plain one: `forebay.v1.PlainTask`. Pure."""
+"""The `plain` part of a route (`forebay.v1.PlainTask`), for ordinary Celery tasks. Pure."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _REASON_CHARACTERS = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_")
 
 @dataclass(frozen=True)
 class ExceptionStatus:
-    """The gRPC status for an exception of a task; the fields are those of the contract."""
+    """The gRPC status for an exception of a task; fields as in `forebay.v1.ExceptionStatus`."""
 
     type: str
     status: str
@@ -27,10 +27,10 @@ class ExceptionStatus:
         return int(code_pb2.Code.Value(self.status))
 
     def fits(self, name: str, module: str) -> bool:
-        """Whether it is for the exception class of that qualified name in that module.
+        """Whether `type` names the exception class of that qualified name in that module.
 
-        For example, `Widget.DoesNotExist` of `shop.models` may be listed so or as `DoesNotExist`,
-        each with or without its module.
+        For example, the `type` for `Widget.DoesNotExist` of `shop.models` may be that name or
+        `DoesNotExist`, each with or without the module.
         """
         names = (name, name.rpartition(".")[2])
         return self.type in (*names, *(f"{module}.{one}" for one in names))
@@ -50,7 +50,7 @@ class ExceptionStatus:
 
 @dataclass(frozen=True)
 class PlainTask:
-    """How requests become arguments and results become responses; the contract's fields."""
+    """How requests become arguments, and results responses; fields as in the protobuf."""
 
     positional: tuple[str, ...]
     result: str

@@ -1,6 +1,6 @@
 """How a plain task sees messages and enums: the options of `forebay/v1/plain.proto`. Pure.
 
-They are read once for each descriptor: every call of a plain task needs them.
+The options are read once for each descriptor, because every call of a plain task needs them.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ def message_form(descriptor: Descriptor) -> MessageForm:
 
 @lru_cache(_CACHED_DESCRIPTORS)
 def enum_form(descriptor: EnumDescriptor) -> EnumForm | None:
-    """The form of an enum; None if its values stand for their names."""
+    """The form of an enum; None if the task sees the names of its values."""
     values = dict(_python_values(descriptor))
     return EnumForm(values, {value: number for number, value in values.items()}) if values else None
 

@@ -1,1 +1,1 @@
-"""Compiled from `protos/forebay/v1`: the method option, the error reasons, the messages inside."""
+"""Compiled from `protos/forebay/v1`: options, error reasons, CallService, internal messages."""
