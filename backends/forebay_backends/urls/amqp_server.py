@@ -14,6 +14,7 @@ from forebay_backends.urls.tls import OPTIONS as TLS_OPTIONS
 from forebay_backends.urls.tls import Tls
 
 _PORTS = {"amqp": 5672, "pyamqp": 5672, "amqps": 5671}
+_WITH_TLS = ("amqps",)
 _FORM = "amqp://USER:PASSWORD@HOST:PORT/VHOST (amqps:// with TLS)"
 
 
@@ -36,7 +37,7 @@ class AmqpNode:
 class AmqpServer:
     """A RabbitMQ: one node, or several that are tried in turn, with `;` between their URLs.
 
-    Options of the connection apply to all nodes, whichever URL has them. TLS is as in the last URL.
+    Options apply to all nodes, whichever URL has them. All nodes use TLS, or none does.
     """
 
     nodes: tuple[AmqpNode, ...]
@@ -80,25 +81,32 @@ def is_amqp(url: str) -> bool:
 def amqp_server(url: str, tls: Tls | None = None) -> AmqpServer:
     """The server of a URL; raises BackendUrlError."""
     nodes: list[AmqpNode] = []
-    layers: Tls | None = None
     given: dict[str, str] = {}
     for each in _several(url):
-        scheme = parsing.scheme_of(each)
-        if scheme not in _PORTS:
-            raise BackendUrlError(f"{scheme_only(url)!r}: expected {_FORM}{parsing.ENCODE}")
-        secure = scheme == "amqps"
-        known = (*OPTIONS, *TLS_OPTIONS) if secure else OPTIONS
-        parts = parsing.split(each, _FORM, _PORTS[scheme], known)
-        if len(parts.hosts) > 1:
-            raise BackendUrlError(f"{scheme_only(url)!r}: expected {_FORM}, `;` between URLs")
-        try:
-            given |= AmqpOptions.parse(parts.options).options
-            layers = (tls or Tls()).with_options(parts.options) if secure else None
-        except ValueError as error:
-            raise BackendUrlError(f"{scheme_only(url)!r}: {error}") from None
-        host, port = parts.hosts[0]
-        nodes.append(AmqpNode(scheme, host, port, parts.path, parts.username, parts.password))
-    return AmqpServer(tuple(nodes), layers, AmqpOptions.parse(given))
+        node, options = _node(each)
+        nodes.append(node)
+        given |= options
+    secure = nodes[0].scheme in _WITH_TLS
+    if any((node.scheme in _WITH_TLS) != secure for node in nodes):
+        raise BackendUrlError(f"{scheme_only(url)!r}: expected amqps:// for all nodes, or for none")
+    try:
+        layers = (tls or Tls()).with_options(given) if secure else None
+        return AmqpServer(tuple(nodes), layers, AmqpOptions.parse(given))
+    except ValueError as error:
+        raise BackendUrlError(f"{scheme_only(url)!r}: {error}") from None
+
+
+def _node(url: str) -> tuple[AmqpNode, dict[str, str]]:
+    scheme = parsing.scheme_of(url)
+    if scheme not in _PORTS:
+        raise BackendUrlError(f"{scheme_only(url)!r}: expected {_FORM}{parsing.ENCODE}")
+    known = (*OPTIONS, *TLS_OPTIONS) if scheme in _WITH_TLS else OPTIONS
+    parts = parsing.split(url, _FORM, _PORTS[scheme], known)
+    if len(parts.hosts) > 1 or ";" in parts.path:
+        raise BackendUrlError(f"{scheme_only(url)!r}: expected {_FORM}, `;` between URLs")
+    host, port = parts.hosts[0]
+    node = AmqpNode(scheme, host, port, parts.path, parts.username, parts.password)
+    return node, parts.options
 
 
 def _several(url: str) -> list[str]:

@@ -75,6 +75,21 @@ def test_options_hold_for_all_nodes() -> None:
     assert (server.options.heartbeat_s, server.options.connect_timeout_s) == (30, 2.0)
 
 
+def test_options_of_tls_hold_for_all_nodes() -> None:
+    server = amqp_server("amqps://a?ssl_ca_certs=/ca.pem;amqps://b?ssl_certfile=/c")
+    assert amqp_server(server.url) == server
+    assert server.tls == Tls(ca="/ca.pem", certificate="/c")
+
+
+@pytest.mark.parametrize(
+    "url", ["amqps://a;amqp://b", "amqp://a;amqps://b", "amqps://a;pyamqp://b"]
+)
+def test_nodes_with_and_without_tls_are_not_mixed(url: str) -> None:
+    """kombu would verify nothing at a node of `amqps://` if the others have no TLS."""
+    with pytest.raises(BackendUrlError, match=r"expected amqps:// for all nodes, or for none"):
+        amqp_server(url)
+
+
 def test_an_option_that_there_is_not_is_named_with_those_that_there_are() -> None:
     with pytest.raises(
         BackendUrlError, match=r"no such option: 'channel_max'; expected one of hear"
@@ -103,6 +118,7 @@ def test_the_longest_time_to_connect_is_an_hour() -> None:
         "amqp://h?ssl_ca_certs=/ca.pem",
         "amqps://h?ssl_cert_reqs=maybe",
         "amqp://a,b",
+        "amqp://a/v;b",
     ],
 )
 def test_a_url_that_kombu_would_misread_is_refused(url: str) -> None:
