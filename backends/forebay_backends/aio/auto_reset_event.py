@@ -7,7 +7,7 @@ import contextlib
 
 
 class AutoResetEvent:
-    """`wait` returns once, however often `set` was called before."""
+    """An event that `wait` resets: any number of `set` calls end one `wait`."""
 
     def __init__(self) -> None:
         self._is_set = asyncio.Event()

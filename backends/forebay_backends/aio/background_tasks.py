@@ -16,7 +16,7 @@ class BackgroundTasks:
     def start(self, coroutine: Coroutine[None, None, None]) -> None:
         """Starts the coroutine as a task.
 
-        It gets none of the caller's context variables: it may serve other calls than the caller.
+        It starts without the caller's context variables, because it may serve other calls as well.
         """
         task = asyncio.create_task(coroutine, context=Context())
         self._running.add(task)

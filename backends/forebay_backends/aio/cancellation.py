@@ -1,4 +1,4 @@
-"""Cancellation that works although a library swallows CancelledError."""
+"""Cancellation that works even if a library swallows CancelledError."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ async def raise_lost_cancellation(awaitable: Awaitable[R]) -> R:
 
 
 async def cancellable(awaitable: Awaitable[R]) -> R:
-    """Awaits a redis-py command or subscription. Delete it with Python 3.11.
+    """Awaits a redis-py command or subscription. Delete it when Python 3.11 is dropped.
 
     redis-py sends through `asyncio.wait_for`, which before Python 3.12 loses a cancellation
     that arrives just as the awaited operation ends

@@ -24,8 +24,8 @@ class OutageLog:
         WARNING the broker does not answer, for 30 s now: ConnectionError: refused
         INFO the broker answers again, after 41 s
 
-    `clock` returns seconds. Threads may share an object. With an infinite `repeat_s`, the
-    outage is logged once: for loops in a process where another object reports the same outage.
+    `clock` returns seconds. Threads may share an object. An infinite `repeat_s` logs the outage
+    once, for loops in a process where another object reports the same outage.
     """
 
     def __init__(
@@ -62,9 +62,10 @@ class OutageLog:
 
 
 class RepeatFilter(logging.Filter):
-    """Passes each message of a logger once in 30 s: for libraries that log every failed attempt.
+    """Passes each warning or error of a logger once in 30 s; lower levels pass unchanged.
 
-    Messages are the same if their format strings are. `clock` returns seconds.
+    This is for libraries that log every failed attempt. Messages are the same if the first 80
+    characters of their format strings are. `clock` returns seconds.
     """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:

@@ -12,7 +12,7 @@ from forebay_backends.aio.auto_reset_event import AutoResetEvent
 from forebay_backends.aio.outage_log import OutageLog
 
 LONGEST_PAUSE = 1.2
-"""A pause may be this many times as long as the interval."""
+"""The longest pause between runs, as a multiple of the interval."""
 
 
 async def run_periodically(

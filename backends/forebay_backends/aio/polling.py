@@ -1,4 +1,4 @@
-"""Waiting for what sends no event."""
+"""Polls conditions that no event announces."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ _POLL_INTERVAL_S = 0.02
 
 
 async def poll_until(condition: Callable[[], bool], within_s: float) -> None:
-    """Returns when the condition holds, at the latest after so many seconds."""
+    """Returns when the condition holds, or after `within_s`."""
     loop = asyncio.get_running_loop()
     give_up = loop.time() + within_s
     while not condition() and loop.time() < give_up:  # noqa: ASYNC110 - it has no event

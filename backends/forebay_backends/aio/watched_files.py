@@ -18,10 +18,10 @@ _Version = tuple[tuple[int, int, int] | None, ...]
 class WatchedFiles:
     """Calls `load` when one of the files has changed; a bad file leaves the last good one in force.
 
-    `load` reads the files, and raises OSError or ValueError if they can't be used. A file is
-    compared by inode, time of change and size, so that a replaced link counts, too. Bad files are
-    loaded again each time: permissions, and the time, may make them good. `problem` says what is
-    wrong with the files as they are now; None if nothing is.
+    `load` reads the files, and raises OSError or ValueError if they can't be used. Files are
+    compared by inode, modification time and size, so a symbolic link that points to another file
+    counts as a change. Bad files are loaded again each time: new permissions, or the mere passing
+    of time, may make them good. `problem` says what is wrong with the files now; None if nothing.
     """
 
     def __init__(
@@ -35,7 +35,10 @@ class WatchedFiles:
         self._loaded = self._version()
 
     async def watch(self) -> None:
-        """Looks at the files every `interval_s`, until cancelled; a fault of `load` is logged."""
+        """Calls `refresh` at least every `interval_s`, until cancelled.
+
+        Other errors of `load` are logged.
+        """
         await run_periodically(
             self._interval_s / LONGEST_PAUSE,
             partial(asyncio.to_thread, self.refresh),

@@ -17,7 +17,10 @@ _MAX_TTL_S = 4_294_967  # RabbitMQ takes milliseconds of at most 32 bits
 
 
 class AmqpBroker:
-    """A `Broker`, named `called` in messages; what it sends is persistent and confirmed."""
+    """A `Broker`; its messages are persistent, and RabbitMQ confirms each of them.
+
+    `called` is its name in error messages.
+    """
 
     is_ledger = False
 
@@ -35,8 +38,8 @@ class AmqpBroker:
                 # After a timeout there is no time for a second attempt: for example, a broker
                 # that is out of memory does not answer.
                 raise
-            # The connection may have died while idle. If both attempts arrive, a worker claims
-            # the call once.
+            # The connection may have died while idle. If both attempts arrive, the ledger refuses
+            # the second claim of a durable call; an ephemeral batch may run twice.
             return await self._channels.run(_publish, message, self.keyring)
 
     async def depth(self, queue: str) -> int:
@@ -50,7 +53,7 @@ class AmqpBroker:
 
 
 def _publish(channel: Any, message: Message, keyring: Keyring) -> bool:
-    """Whether the broker routed the message to its queue."""
+    """Publishes the message; returns whether the broker routed it to its queue."""
     returned: list[Any] = []
 
     def on_return(*returned_message: Any) -> None:

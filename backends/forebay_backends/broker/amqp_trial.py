@@ -1,4 +1,4 @@
-"""Tries the operations that calls need from RabbitMQ, on queues of its own."""
+"""Tries what calls need from RabbitMQ: a queue for replies, and the queues of the routes."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from forebay_backends.broker.amqp import worker_queue
 
 
 def try_reply_queue(channel: Any) -> None:
-    """Declares a queue, publishes to it, takes the message, and deletes the queue."""
+    """Declares a new queue, publishes to it, takes the message, and deletes the queue."""
     throwaway = channel.connection.channel()
     name = f"forebay-doctor-{uuid.uuid4()}"
     try:

@@ -26,17 +26,17 @@ class Broker(Protocol):
 
     @property
     def is_ledger(self) -> bool:
-        """Whether this is the ledger's server: its scripts can push messages then."""
+        """Whether the broker is the ledger's server, so that its scripts can push messages."""
 
     async def send(self, message: Message) -> bool:
-        """Publishes the message. Raises BackendUnavailable; the message may have been sent then.
+        """Publishes the message; raises BackendUnavailable.
 
-        Returns False if the queue does not exist. This can't happen to a message that declares
-        its queue (`Message.declares_queue`).
+        Even then the message may have been sent. Returns False if the queue does not exist. This
+        can't happen to a message that declares its queue (`Message.declares_queue`).
         """
 
     async def depth(self, queue: str) -> int:
-        """The number of ready messages, 0 if no queue exists; raises BackendUnavailable."""
+        """The number of ready messages, 0 if there is no such queue; raises BackendUnavailable."""
 
     async def ping(self) -> None:
         """Returns when the broker has answered; raises BackendUnavailable."""
@@ -48,14 +48,14 @@ class Broker(Protocol):
 def make_broker(backends: Backends, ledger: Ledger) -> Broker:
     """The broker of durable and ephemeral calls; it connects when it is first used.
 
-    Its messages are signed by the keys that the ledger's frames are.
+    It signs messages with the same keys as the ledger's frames.
     """
     keyring = ledger.seals.keyring
     if backends.broker_is_ledger:
         return RedisBroker(ledger, is_ledger=True, keyring=keyring)
     if isinstance(backends.broker, RedisServer):
         return RedisBroker(Ledger(backends.broker, "the broker"), keyring=keyring)
-    # kombu takes 10 MB of memory, which only RabbitMQ's client needs.
+    # Imported only here: kombu takes 10 MB of memory, and only RabbitMQ's client needs it.
     from forebay_backends.broker.amqp import AmqpBroker
 
     return AmqpBroker(backends.broker, keyring=keyring)

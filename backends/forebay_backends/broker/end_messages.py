@@ -1,6 +1,6 @@
 """The message that tells a task of the end of a call. Pure.
 
-The task gets one argument, a dict: more may be in it one day. For example:
+The task gets one argument, a dict, to which later versions may add keys. For example:
 
     {"id": "order-7", "tenant": "", "method": "shop.v1.Orders.Pack", "state": "SUCCEEDED",
      "reason": null, "attempt": 1, "create_time": "2026-01-31T08:00:00.250Z", "start_time": null,
@@ -22,7 +22,7 @@ from forebay_backends.ledger.operations.ends import KeptEnd
 
 @dataclass(frozen=True)
 class EndMessage(TaskMessage):
-    """Its queue is that of an application, which declares it as it likes."""
+    """A message to a queue of an application, which declares the queue itself."""
 
     declares_queue: ClassVar[bool] = False
 

@@ -1,7 +1,7 @@
-"""Redis or Valkey as a broker, in the forms of kombu's Redis transport.
+"""Redis or Valkey as a broker, in the format of kombu's Redis transport.
 
-A queue is a few lists, one for each level of priority; none needs to be declared. kombu's default
-separator is assumed.
+A queue is a few lists, one for each level of priority, and needs no declaration. The names of the
+lists have kombu's default separator.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ if redis.call('SET', KEYS[2], '', 'NX', 'EX', 60) then redis.call('LPUSH', KEYS[
 
 
 class RedisBroker:
-    """A `Broker`; closes `server` unless that is the ledger's."""
+    """A `Broker`; `close` closes `server`, unless it is the ledger's."""
 
     def __init__(
         self, server: Ledger, *, is_ledger: bool = False, keyring: Keyring = NO_KEYS

@@ -1,4 +1,4 @@
-"""The embedded server's folder, setting `data_dir`: its default, and whether it can be used."""
+"""The embedded server's folder (the setting `data_dir`): its default, and checks of it."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from pathlib import Path
 from forebay_backends.embedded.errors import EmbeddedServerError
 
 NO_HOME = Path("/nonexistent")
-"""The home of a user without one, as Debian's /etc/passwd has it."""
+"""Debian's /etc/passwd names this folder as the home of a user without one."""
 
 _APPEND_ONLY = "appendonlydir"  # Valkey's default
-_MAX_SOCKET_PATH = 100  # of the 108 bytes of sockaddr_un, some are kept for a suffix
+_MAX_SOCKET_PATH = 100  # sockaddr_un has room for 108 bytes on Linux, 104 on macOS
 _REMEDY = (
     "set data_dir (FOREBAY_DATA_DIR or --data-dir) to a folder that this user can write, or "
     "ledger_url to a Redis or Valkey"
@@ -21,7 +21,7 @@ _REMEDY = (
 
 
 def default_data_dir() -> Path:
-    """`$XDG_STATE_HOME/forebay`, or `~/.local/state/forebay`"""
+    """`$XDG_STATE_HOME/forebay`, or `~/.local/state/forebay`."""
     state = Path(os.environ.get("XDG_STATE_HOME") or "")
     # The specification says to ignore relative paths.
     return (state if state.is_absolute() else _home() / ".local" / "state") / "forebay"

@@ -2,10 +2,10 @@
 
 The process that starts the guard holds the pipe's other end. When that process has
 ended, even if it was killed, the pipe is closed. The guard then ends the server with
-SIGTERM, so that it writes its data, and removes the folder REMOVE (if that is not
-empty). The guard has a session of its own, so a terminal's Ctrl-C reaches neither it
-nor the server. It uses only the standard library, and is run as a file, so that it
-starts in a few ms.
+SIGTERM, so that the server writes its data. Last, it deletes the folder REMOVE, unless
+that argument is the empty string. The guard has a session of its own, so a terminal's
+Ctrl-C reaches neither it nor the server. It uses only the standard library, and is run
+as a file, so that it starts in a few ms.
 """
 
 from __future__ import annotations
@@ -23,16 +23,16 @@ _PR_SET_PDEATHSIG = 1
 
 
 def _die_with_the_guard() -> None:
-    """On Linux, sends the server SIGTERM if the guard itself is killed."""
+    """Runs in the server's process: on Linux, it gets SIGTERM if the guard itself is killed."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
 def guard(pipe: int, remove: str, command: list[str]) -> int:
-    """Returns the server's exit code when it has ended, by itself or because of the pipe."""
+    """Runs the server until it ends or the pipe is closed; returns the server's exit code."""
     for ignored in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(ignored, signal.SIG_IGN)
-    # Signals that are ignored stay so through exec; the server sets its own handlers.
+    # The server inherits that these signals are ignored, and then sets its own handlers.
     server = subprocess.Popen(command, stdin=subprocess.DEVNULL, preexec_fn=_die_with_the_guard)
     while server.poll() is None:
         ready, _, _ = select.select([pipe], [], [], 1.0)

@@ -1,9 +1,10 @@
-"""Connections that send large arguments without copying them. Delete it with Python 3.11.
+"""Connections that send large arguments without copying them.
 
 Before Python 3.12 an asyncio transport joins all buffers that it is given, and copies what the
-socket does not take at once (3.12: https://github.com/python/cpython/pull/31871). So each
-large argument is written in chunks, which a socket mostly takes whole, and the next chunk waits
-until there is room. From 3.12 on redis-py's own connections are used.
+socket does not take at once (fixed by https://github.com/python/cpython/pull/31871). So these
+connections write each argument in chunks, which a socket mostly takes whole, and wait before the
+next chunk until the transport's buffer has room. From 3.12 on, redis-py's own connections are used;
+delete this module when Python 3.11 is dropped.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ _SEND_BUFFER_BYTES = 4 << 20
 
 
 def chunked(connection_class: type[Any]) -> type[Any]:
-    """The same class of redis-py's asyncio connections, but one that sends in chunks.
+    """A subclass of one of redis-py's asyncio connection classes that sends in chunks.
 
     It overrides private methods of redis-py 5.2 to 8; a test checks that redis-py calls them.
     """

@@ -18,7 +18,7 @@ class Commands:
     """Makes the Redis commands of operations, for one server.
 
     This class and the scripts add the server's key prefix to names; other code uses names without
-    it. The scripts find the prefix before the partition's name.
+    it. The scripts find the prefix in their first key, before the partition's name.
     """
 
     key_prefix: str = ""
@@ -60,8 +60,7 @@ class Commands:
     ) -> Iterator[Any]:
         """The scripts' replies, without those to a large message's XADD and RENAMENX.
 
-        Errors among the latter are expected: of XADD if the entry exists, of RENAMENX if nothing is
-        parked.
+        Those may be errors: XADD fails if the entry exists, RENAMENX if there is no parked stream.
         """
         each = iter(replies)
         for operation in operations:
@@ -72,9 +71,9 @@ class Commands:
                     next(each)
 
     def _large_message(self, operation: Operation[Any]) -> LargeMessage | None:
-        """The message that is sent apart from the script.
+        """The message that XADD stores after the script.
 
-        None in a cluster: there redis-py follows no redirections within a transaction.
+        None in a cluster, where redis-py does not follow redirections within a transaction.
         """
         return None if self.is_cluster else operation.large_message
 
@@ -90,7 +89,7 @@ class Commands:
 
 
 def by_partition(operations: Sequence[Operation[Any]]) -> list[list[int]]:
-    """The operations' indexes, grouped by partition: in a cluster each may be on another node."""
+    """The operations' indexes, grouped by partition: a cluster may have each on another node."""
     groups: dict[str, list[int]] = {}
     for index, operation in enumerate(operations):
         groups.setdefault(operation.partition, []).append(index)

@@ -1,4 +1,4 @@
-"""Server errors as Forebay's: an outage or a refusal becomes `BackendUnavailable`."""
+"""Maps redis-py's errors: an outage or a refusal becomes `BackendUnavailable`."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from forebay.errors import BackendUnavailable
 from forebay_backends.ledger.permissions import forbidden, is_forbidden
 
 RETRY_AFTER_S = 1.0
-"""The delay that callers are asked for before they retry."""
+"""How long callers are asked to wait before they retry."""
 RETRY_FOR_S = 60.0
-"""How long a call in flight, or a running attempt, retries what the ledger does not answer."""
+"""How long an outage may last before gateways give up calls in flight, and workers attempts."""
 RETRY_DELAY_S = 0.5
 
-# Error replies that mean "not now" rather than "wrong command", by redis-py's class or, if it
-# has none, by the reply's first word; and the server's state as the message describes it.
+# Error replies that mean "not now" rather than "wrong command": redis-py's class or, if there is
+# none, the reply's first word; then the server's state, for the error message.
 _NOT_NOW: dict[type[redis_errors.RedisError] | str, str] = {
     redis_errors.OutOfMemoryError: "is full",
     redis_errors.ReadOnlyError: "is read-only, a replica",
@@ -38,8 +38,8 @@ _NOT_NOW: dict[type[redis_errors.RedisError] | str, str] = {
 def is_demotion(error: BaseException | None) -> bool:
     """Whether a reply shows that its server is a replica.
 
-    Old connections may lead to it after a failover, where new ones to the same address reach the
-    new primary.
+    After a failover, old connections may still lead to the demoted server, while new ones to the
+    same address reach the new primary.
     """
     return isinstance(error, redis_errors.ReadOnlyError | redis_errors.MasterDownError) or (
         isinstance(error, redis_errors.ResponseError) and "READONLY You can't write" in str(error)
@@ -63,19 +63,20 @@ def mapped_errors(server: str = "the ledger") -> Iterator[None]:
 
 
 def _is_closed_connection(error: AttributeError) -> bool:
-    """Whether redis-py stumbled over a connection that was closed while it was being used.
+    """Whether redis-py failed because a connection was closed while it was in use.
 
-    After an error, its asyncio client of a cluster closes the connections of other commands, too.
+    After an error, its asyncio client for clusters also closes connections of other commands.
     """
     *_, (frame, _) = traceback.walk_tb(error.__traceback__)
     return error.obj is None and frame.f_globals["__name__"].startswith("redis.")
 
 
 def mapped(error: Exception, server: str = "the ledger") -> Exception:
-    """`BackendUnavailable` for connection errors, timeouts and replies that mean "not now".
+    """`BackendUnavailable` for an outage or a refusal; returns any other error unchanged.
 
-    Any other error reply is returned unchanged: it means a bug in a script or a command. The
-    message calls the server by its name `server`.
+    Outages and refusals are connection errors, timeouts, and replies that mean "not now", "not
+    permitted" or "unknown command". Other error replies mean a bug in a script or a command.
+    `server` is the server's name in the message.
     """
     state = None if isinstance(error, BackendUnavailable) else _server_state(error)
     if state is None:

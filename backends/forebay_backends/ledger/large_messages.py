@@ -27,8 +27,8 @@ from forebay_backends.ledger.keys import CallKey
 T = TypeVar("T")
 
 LARGE_ABOVE_BYTES = 64 * 1024
-"""Smaller messages are an argument of the script. At most `ANNOUNCE_ABOVE_BYTES`, since the
-script publishes items up to that size."""
+"""Messages up to this size are an argument of the script. This must be at most
+`ANNOUNCE_ABOVE_BYTES`, because the script publishes items up to that size."""
 
 
 @dataclass(frozen=True)
@@ -54,7 +54,7 @@ class LargeMessage:
 
 
 def large_message(call: CallKey, stream: str, ordinal: int, message: bytes) -> LargeMessage | None:
-    """None for a small message: the script itself stores that."""
+    """The message for XADD; None for a small one, which the script itself stores."""
     if len(message) <= LARGE_ABOVE_BYTES:
         return None
     return LargeMessage(stream, call.parked, ordinal, message)

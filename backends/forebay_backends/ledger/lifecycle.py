@@ -1,11 +1,11 @@
 """The life of a call, as one table.
 
 A call is RECEIVING while its requests are being stored, QUEUED until a worker begins it, and
-RUNNING until its handler ends; then it is in one of four terminal states, reached once and never
-left. A call with a single request starts at QUEUED. So does a live call, whose requests come while
-it waits and runs. A call that is to start later is DELAYED until then.
+RUNNING until its handler ends. It ends in one of four terminal states, which it never leaves. A
+call with a single request starts as QUEUED. So does a live call, whose requests come while it waits
+and runs. A call that is to start later is DELAYED until then.
 
-The ledger's scripts use this table (`lua_table`); no script has successor states of its own.
+The ledger's scripts use this table (`lua_table`); no script chooses the next state itself.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from enum import StrEnum
 
 
 class State(StrEnum):
-    """The state of a call; the names are those of `forebay.v1.CallState`."""
+    """The state of a call, named as in `forebay.v1.CallState` without the prefix CALL_STATE."""
 
     RECEIVING = "RECEIVING"
     DELAYED = "DELAYED"
@@ -39,10 +39,10 @@ def known_state(word: str) -> State | None:
 class Event(StrEnum):
     """An event in the life of a call."""
 
-    RECEIVE = "receive"  # a request was stored; of a live call, also later
-    COMPLETE = "complete"  # the requests have ended; of a live call, also later
+    RECEIVE = "receive"  # a request was stored; for a live call, also in QUEUED and RUNNING
+    COMPLETE = "complete"  # the requests have ended; for a live call, also in QUEUED and RUNNING
     START = "start"  # a delayed call is due
-    CLAIM = "claim"  # a worker has the message and will begin it
+    CLAIM = "claim"  # a worker has received the message and will begin the call
     BEGIN = "begin"  # a worker starts the handler
     EMIT = "emit"  # the handler yielded an item
     LAPSE = "lapse"  # a claim was not renewed, or was released
@@ -99,7 +99,7 @@ def next_state(state: State, event: Event) -> State | None:
 
 
 def lua_table() -> str:
-    """The table as a Lua expression: state name to event name to state name."""
+    """`TRANSITIONS` as a Lua expression: a table of tables, by state and event."""
     rows = (
         f"{state} = {{{', '.join(f'{event} = {str(target)!r}' for event, target in row.items())}}}"
         for state, row in TRANSITIONS.items()

@@ -1,18 +1,19 @@
 """Decides which queued calls lost their message and must be sent again. Pure.
 
-A message can vanish between broker and worker: a frozen worker's socket takes it, a gateway dies
-before sending it, a broker loses it. The ledger knows which calls have no worker, and when their
-messages were sent. The reaper sends a call again if its message
+A message can be lost: a gateway dies before sending it, the broker loses it, or it stays in the
+socket of a frozen worker. The ledger knows which calls have no worker, and when their messages were
+sent. The reaper sends a call again if its message
 
-- has yet to be sent, since a worker lost or released the call;
+- has yet to be sent: a worker lost or released the call, or a gateway died before sending it;
 - was overtaken: a worker received a call of the same queue and priority whose message was sent at
   least a lease later;
 - must be missing: the queue holds fewer messages than the ledger has calls without a worker.
 
-Piggybacked calls are named by another call's message. They are not counted among the messages that
-the queue must hold, and are sent again if they were overtaken, or if the queue is empty.
+Piggybacked calls have no message of their own: another call's message names them, too. So the queue
+need not hold a message for each. They are sent again if they were overtaken, or if the queue is
+empty.
 
-Sending a call again without need costs a message: duplicates are refused at `claim`.
+Sending a call again without need costs only a message: `claim` refuses duplicates.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""How long round trips of operations take."""
+"""Measures how long round trips of operations take."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from typing import Any
 from forebay_backends.ledger.operations.base import Operation
 
 Observe = Callable[[str, float], None]
-"""Gets the name of an operation's script, and the seconds of the round trip that it was in."""
+"""Gets the name of an operation's script, and how many seconds its round trip took."""
 
 
 def observed(
     observe: Observe | None, operations: Sequence[Operation[Any]]
 ) -> AbstractContextManager[None]:
-    """Observes the block, which is one round trip, once for each kind of operation in it."""
+    """Measures the block, one round trip; calls `observe` once for each script that it runs."""
     return nullcontext() if observe is None else _observed(observe, operations)
 
 

@@ -2,13 +2,13 @@
 
 `redis-cli --cluster reshard` moves a slot key by key, and meanwhile each of its two nodes has a
 part of the keys. A script must not run then: it would find records without their indexes. So each
-script declares a second key, which never exists. To a command with several keys, of which some
-are missing, both nodes refuse a slot that is being moved (ASK, TRYAGAIN), whichever keys they have:
+script declares a second key, which never exists. While a slot is being moved, both nodes refuse a
+command with several keys if some of them are missing (ASK, TRYAGAIN):
 https://redis.io/docs/latest/operate/oss_and_stack/reference/cluster-spec/#multi-keys-operations
 
-After the move, the old node answers MOVED. Redirections are followed here, not by redis-py: its
-asyncio client sends ASKING on any connection, after five MOVED it closes those in use, and in a
-pipeline it does not look for the nodes again after CLUSTERDOWN.
+After the move, the old node answers MOVED. This module follows redirections itself, because
+redis-py's asyncio client sends ASKING on any connection, closes connections in use after five
+MOVED, and in a pipeline does not look for the nodes again after CLUSTERDOWN.
 """
 
 from __future__ import annotations
@@ -25,12 +25,12 @@ _NOT_RUN = (
     redis_errors.AskError,
     redis_errors.MovedError,
     redis_errors.TryAgainError,
-    redis_errors.ClusterDownError,  # also of a node that has left the cluster
+    redis_errors.ClusterDownError,  # also the reply of a node that has left the cluster
 )
 
 
 def never_a_key(partition: str) -> str:
-    """The second key of the partition's scripts."""
+    """The second key that the partition's scripts declare; it never exists."""
     return f"{partition}:never"
 
 
@@ -42,8 +42,8 @@ async def sent_after_moves(
 ) -> list[Any]:
     """The replies to commands 0 to `count` - 1, which `send` sends.
 
-    Commands that did not run are sent again, because their slot moves or has moved; `follow` is
-    given the replies before. After `patience_s` their reply is an error.
+    A command that did not run because its slot moves or has moved is sent again, after `follow`
+    was called with the replies. If it still has not run after `patience_s`, its reply is an error.
     """
     replies = await send(range(count))
     give_up_at = time.monotonic() + patience_s
@@ -70,7 +70,7 @@ async def follow(cluster: Any, replies: Sequence[Any]) -> None:
     moved = [reply for reply in replies if isinstance(reply, redis_errors.MovedError)]
     are_known = all(nodes.get_node(host=to.host, port=to.port) is not None for to in moved)
     if not are_known or any(isinstance(one, redis_errors.ClusterDownError) for one in replies):
-        # It learns all nodes now: some day those that the URL names may be gone.
+        # This learns all nodes, in case the nodes that the URL names are gone one day.
         await nodes.initialize()
     for reply in moved:
         await nodes.move_slot(reply)

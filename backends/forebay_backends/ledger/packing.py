@@ -1,4 +1,4 @@
-"""Connections that write commands with hiredis. redis-py's asyncio connections do it in Python.
+"""Connections that pack commands with hiredis; redis-py's asyncio connections do so in Python.
 
 An accept has 40 arguments: hiredis packs them in 6 µs, redis-py in 27.
 """
@@ -11,13 +11,14 @@ from typing import Any
 from hiredis import pack_command
 
 _LARGE_BYTES = 6000
-"""From this size on redis-py sends an argument without copying it."""
+"""redis-py sends arguments above this size without copying them."""
 
 
 def packed_by_hiredis(connection_class: type[Any]) -> type[Any]:
-    """The same class of redis-py's asyncio connections, but one that packs with hiredis.
+    """A subclass of one of redis-py's asyncio connection classes that packs with hiredis.
 
-    redis-py still packs commands with a large argument, or with a name of several words.
+    redis-py still packs commands whose name has several words, or that have a large argument or
+    one that is not bytes, str or int.
     """
 
     class PackedConnection(connection_class):  # type: ignore[misc]

@@ -1,8 +1,8 @@
-"""Parses Redis' permission errors, and finds the ACL rule that a user lacks.
+"""Parses Redis' permission errors, and finds the ACL rule that a user lacks. Pure.
 
-Pure. For example "NOPERM User app has no permissions to run the 'evalsha' command" lacks
-`+@scripting`. Inside a script the same texts follow "ACL failure in script"; Redis 7.0 says there
-that "the user executing the script can't" and does not name the command
+For example, "NOPERM User app has no permissions to run the 'evalsha' command" means that the user
+lacks `+@scripting`. In an error of a script the same text follows "ACL failure in script". Redis
+7.0 writes "The user executing the script can't" instead, and does not name the command
 (https://redis.io/docs/latest/operate/oss_and_stack/management/security/acl/).
 """
 
@@ -22,7 +22,7 @@ _CATEGORIES = {
 
 
 def is_forbidden(error: BaseException | None) -> bool:
-    """Whether the server refused a command, a key or a channel of this user."""
+    """Whether the server refused this user a command, a key or a channel."""
     return isinstance(error, redis_errors.NoPermissionError) or (
         isinstance(error, redis_errors.ResponseError)
         and any(text in str(error) for text in _IN_SCRIPTS)
@@ -42,7 +42,7 @@ def forbidden(error: BaseException) -> str:
 def missing_rule(error: BaseException | None, prefix: str = "forebay:") -> str | None:
     """The ACL rule that would allow what the server refused; None for any other error.
 
-    `prefix` is that of the keys and channels.
+    The names of keys and channels begin with `prefix`.
     """
     if not is_forbidden(error):
         return None

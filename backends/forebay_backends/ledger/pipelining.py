@@ -1,6 +1,7 @@
 """Pipelining: operations that arrive while a round trip is under way share the next one.
 
-In a cluster each partition has round trips of its own: its node may be away, or its slot moves.
+In a cluster each partition has round trips of its own: a node that does not answer, or a slot that
+moves, must not delay other partitions.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from forebay_backends.ledger.operations.base import Operation
 T = TypeVar("T")
 
 _MAX_OPERATIONS = 64
-"""Operations in a round trip. The server runs them one after the other, and other clients wait."""
+"""Limit for a round trip: the server runs its operations in a row, while other clients wait."""
 
 
 class Pipeliner:

@@ -25,7 +25,7 @@ from forebay_backends.urls import Kind, RedisServer
 RECONNECT_DELAY_S = 0.2
 
 Session = Callable[[redis.asyncio.Redis, Callable[[], None]], Awaitable[None]]
-"""Uses a client until its connection breaks; calls its second argument once that is up."""
+"""Uses a client until its connection breaks; calls the function when the connection is up."""
 
 
 async def keep_connected(
@@ -47,7 +47,7 @@ async def keep_connected(
         try:
             async with AsyncExitStack() as stack:
                 client = asyncio_connection(await one_node(server), socket_timeout_s)
-                # First pushed, last closed: `aclose` leaves a pool that it was given open.
+                # Runs after `aclose`, which does not close a pool that was passed to the client.
                 stack.push_async_callback(client.connection_pool.disconnect)
                 stack.push_async_callback(client.aclose)
                 await session(client, outage.succeeded)
@@ -61,7 +61,7 @@ async def keep_connected(
 
 
 async def one_node(server: RedisServer) -> RedisServer:
-    """A primary of a cluster, for pub/sub: nodes forward what is published at another one."""
+    """The server itself or, for pub/sub in a cluster, any primary: nodes forward messages."""
     if not server.is_cluster:
         return server
     cluster = asyncio_client(server)

@@ -1,9 +1,9 @@
-"""Waiting for replicas: what a failover must not lose is acknowledged only when replicas have it.
+"""Waits for replicas before writes that a failover must not lose are acknowledged.
 
-Redis replicates asynchronously: a primary that dies takes its last writes with it. If
-`Replicas.count` is set, an accept, the end of a call's requests, a begin and a finish are followed
-by `WAIT count timeout` on the same connection (https://redis.io/docs/latest/commands/wait/). WAIT
-would not wait inside a transaction, which the operations may need, so it follows EXEC.
+Redis replicates asynchronously: a primary that dies may take its last writes with it. If
+`Replicas.count` is set, each accept, end of a call's requests, begin and finish is followed by
+`WAIT count timeout` on the same connection (https://redis.io/docs/latest/commands/wait/). WAIT does
+not wait inside a transaction, which the operations may need, so it follows EXEC.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ class Replicas:
         *,
         send_scripts: bool,
     ) -> None:
-        """Adds a transaction of the operations, and of the push, and the wait after it.
+        """Adds one transaction of the operations and the push, then WAIT.
 
         `send_scripts` sends the scripts' texts, for a server that does not know them.
         """
@@ -56,7 +56,7 @@ class Replicas:
     def replies(
         self, commands: Commands, operations: Sequence[Operation[Any]], replies: Sequence[Any]
     ) -> list[Any]:
-        """The scripts' replies; BackendUnavailable for those that too few replicas have."""
+        """The scripts' replies; an error instead of each whose write too few replicas have."""
         *queued, executed, acknowledged = replies
         if isinstance(executed, Exception):  # EXECABORT: a command was refused when it was queued
             error = next((reply for reply in queued if isinstance(reply, Exception)), executed)

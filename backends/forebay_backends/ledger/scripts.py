@@ -1,4 +1,4 @@
-"""Loads the ledger's Lua scripts: each is the files of `lua/lib` and one operation."""
+"""Builds the ledger's Lua scripts: an operation, after the parts of `lua/lib` that it uses."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from forebay_backends.ledger.record import fields_of_a_claim, fields_of_active_c
 LEASE_S = 15.0
 """How long a claim or a watch holds unless it is renewed."""
 RENEWAL_INTERVAL_S = LEASE_S / 3
-"""How often its holder renews it."""
+"""How often holders of leases renew them."""
 
 RECORD_BYTES = 2048
-"""The size that is assumed for an ended call's record without its items; about its real size."""
+"""The assumed size of an ended call's record without its items, close to the real size."""
 
 _LIB = (
     "keys",
@@ -35,10 +35,10 @@ _LIB = (
     "accept",
     "join",
 )
-"""The library's files, in this order: each uses functions of earlier ones."""
+"""The library's files. The order matters: a file uses only functions of the files before it."""
 
 _EXPECTED = "local expected_ms = tonumber(table.remove(ARGV))\n"
-"""Each script's last argument: the time that its process expects; '': it does not know."""
+"""Each script's last argument: the ledger's time as its sender expects it; '' if not known."""
 
 _COMMENT = re.compile(r"^ *--.*\n|  --.*$", re.MULTILINE)
 _STATEMENT = re.compile(r"^(?=local |setmetatable)", re.MULTILINE)
@@ -82,9 +82,9 @@ def _library(in_cluster: bool) -> tuple[str, ...]:
 
 
 def _needed(library: Sequence[str], operation: str) -> list[str]:
-    """The statements that the operation uses, itself or through others, in their order.
+    """The statements that the operation uses, directly or indirectly, in the library's order.
 
-    A server runs a script from the top each time: a function that is not used costs time, too.
+    The server runs the whole script each time, so even unused functions would cost time.
     """
     words, needed = set(_WORD.findall(operation)), list[str]()
     for statement in reversed(library):

@@ -1,6 +1,7 @@
 """Asks Sentinels for a master, with errors that show no password.
 
-redis-py's own error shows its clients of the Sentinels with all their options, passwords too.
+redis-py's own error contains all options of its clients of the Sentinels, passwords too. The errors
+here are raised outside `except`, so that tracebacks do not show redis-py's error either.
 """
 
 from __future__ import annotations

@@ -1,6 +1,7 @@
 """Checks the kind and the configuration of a Redis, at startup and for `forebay doctor`.
 
-A managed Redis may lack INFO and CONFIG, or refuse them to its user. Such values are None.
+A managed Redis may lack INFO and CONFIG, or refuse them to Forebay's user. What they would report
+is None then.
 """
 
 from __future__ import annotations
@@ -90,7 +91,7 @@ async def url_problem(server: RedisServer) -> str | None:
 
 
 async def _permitted(ledger: Ledger, command: Awaitable[T]) -> T | None:
-    """The reply; None if the server does not know the command, or refuses it to its user."""
+    """The reply; None if the server does not know the command or refuses it to Forebay's user."""
     try:
         return await ledger.within_timeout(command)
     except redis_errors.ResponseError:

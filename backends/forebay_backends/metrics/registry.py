@@ -1,7 +1,7 @@
-"""The counters and histograms of one process, in a registry of their own; gauges are read.
+"""The metrics of one process, in a registry of their own.
 
-Not prometheus-client's default registry, which belongs to the application that may embed a gateway;
-and not its multiprocess mode, in whose files the gauges of a process that was killed stay forever.
+prometheus-client's default registry belongs to the application that may embed a gateway. In its
+multiprocess mode, the gauges of a killed process would stay in the mode's files forever.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ Figures = Mapping[str, Mapping[Labels, float]]
 class Metrics:
     """The counters and histograms whose source is one of `sources`, by their names.
 
-    Gauges have no object: `read_figures` has functions that are called at each scrape. So may
-    counters on a path where an instrument's 0.3 µs is too much. Where metrics are off, the
-    instruments count nothing.
+    Gauges have no object: each scrape calls the functions in `read_figures` for their values.
+    Counters can be read in the same way where an instrument's 0.3 µs is too much. Unless `is_on`,
+    the instruments count nothing.
     """
 
     def __init__(self, sources: Collection[Source], *, is_on: bool = True) -> None:
@@ -46,7 +46,7 @@ class Metrics:
 
 
 class FamiliesOf(Collector):
-    """The gauges and counters of these figures."""
+    """Collects gauges and counters from figures; those of one name become one family."""
 
     def __init__(self, figures: Iterable[Figures]) -> None:
         self._figures = figures

@@ -1,1 +1,1 @@
-"""Setup of Forebay's own processes: memory, and ending with the parent process."""
+"""Tools for processes: memory, file descriptors, threads' stacks, and the end of the parent."""

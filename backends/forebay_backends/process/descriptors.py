@@ -1,4 +1,4 @@
-"""File descriptors: how many this process has and may have."""
+"""File descriptors: how many this process uses, and how many it may use."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from errno import EMFILE
 
 
 def raise_limit() -> None:
-    """Raises the soft limit to the hard limit; many systems have 1,024 and 1,048,576."""
+    """Raises the soft limit to the hard limit: on many systems, from 1,024 to 1,048,576."""
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     with contextlib.suppress(ValueError, OSError):  # macOS refuses RLIM_INFINITY
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
@@ -24,5 +24,5 @@ def in_use() -> int:
     """The number of open descriptors; 0 on systems without /dev/fd."""
     try:
         return len(os.listdir("/dev/fd"))
-    except OSError as error:  # the list takes a descriptor itself
+    except OSError as error:  # listing needs a descriptor, too
         return limit() if error.errno == EMFILE else 0

@@ -1,15 +1,16 @@
-"""Memory of processes that serve: malloc keeps freed memory, the collector skips old objects.
+"""Tunes malloc and the garbage collector for processes that serve calls.
 
-`keep_freed_memory`: glibc returns freed memory at the end of its heap to the system as soon as that
-is a few large messages. The next messages then need new pages, which the kernel allocates and
-clears: a third of a gateway's CPU time while it passes on messages of 1 MiB.
+`keep_freed_memory`: by default, glibc soon returns freed memory at the end of its heap to the
+system: a few large messages suffice. The next messages then need new pages, which the kernel must
+allocate and clear. That takes a third of a gateway's CPU time while it passes on messages of 1 MiB.
 
-`FreedMemory`: glibc never returns what was freed below the end of a heap, and has a heap for each
-thread. So after a burst of messages a process would keep most of their memory for good.
+`FreedMemory`: by itself, glibc never returns memory that was freed below the end of a heap, and
+threads have heaps of their own. So after a burst of messages a process would keep most of their
+memory.
 
 `freeze_startup_objects`: Python's garbage collector scans all live objects whenever their number
-has grown by a quarter. In a gateway this takes 25 to 50 ms, after each 3,000 calls or so, and all
-calls wait meanwhile. Objects made at startup live for good, so they need no scan.
+has grown by a quarter. In a gateway a scan takes 25 to 50 ms, about every 3,000 calls, and all
+calls wait meanwhile. Objects made at startup are never freed, so the scans skip them.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from pathlib import Path
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # malloc.h
 KEPT_BYTES = 64 << 20
 _MMAP_ABOVE_BYTES = 32 << 20
-"""Single blocks above this size are still mapped, and returned to the system when freed."""
+"""A block above this size still gets a mapping of its own, which `free` returns to the system."""
 _STATM = Path("/proc/self/statm")  # in pages: size, resident, …; proc_pid_statm(5)
 
 
@@ -36,7 +37,7 @@ def keep_freed_memory() -> None:
 
 
 class _Mallinfo2(ctypes.Structure):
-    """mallinfo(3)."""
+    """The `struct mallinfo2` of mallinfo(3)."""
 
     _fields_ = tuple(
         (name, ctypes.c_size_t)
@@ -48,7 +49,7 @@ class _Mallinfo2(ctypes.Structure):
 
 
 def resident_bytes() -> int:
-    """The memory of this process; 0 on systems other than Linux."""
+    """The resident memory of this process; 0 on systems other than Linux."""
     try:
         with _STATM.open("rb", buffering=0) as statm:
             return int(statm.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
@@ -83,12 +84,15 @@ class FreedMemory:
     ) -> None:
         self._resident, self._allocated, self._trim = resident, allocated, trim
         self._at_start = self._rest = self._kept()
-        """Resident but neither allocated nor returned by a trim: code, and Python's own heap."""
+        """Resident memory that malloc does not count and no trim returns: code, Python's heap."""
 
     def give_back(self) -> bool:
-        """Returns whether it called malloc_trim, which takes milliseconds and holds up malloc."""
+        """Calls malloc_trim if there is enough to return; returns whether it did.
+
+        A trim takes milliseconds, and blocks malloc in other threads.
+        """
         kept = self._kept()
-        # A trim in the middle of a burst leaves much that a later one returns.
+        # After a trim in the middle of a burst, `_rest` has much that a later trim can return.
         self._rest = self._at_start + max(0, self._rest - self._at_start) // 2
         if kept - self._rest <= KEPT_BYTES:
             return False

@@ -8,11 +8,11 @@ import threading
 
 
 def exit_with_parent(descriptor: int) -> None:
-    """Sends this process SIGTERM when its parent has ended, however that died.
+    """Sends this process SIGTERM when its parent has ended, even if the parent was killed.
 
-    The parent holds the other end of the pipe or socket and writes nothing; when it ends, the
-    kernel closes that end. (Linux's parent-death signal is sent when the *thread* that started
-    this process ends, so it can't be used.)
+    `descriptor` is one end of a pipe or socket. The parent holds the other end and writes nothing;
+    when the parent ends, the kernel closes that end. (Linux sends its parent-death signal already
+    when the *thread* that started this process ends, so it can't be used.)
     """
     os.set_inheritable(descriptor, False)
     threading.Thread(target=_terminate_at_end, args=(descriptor,), daemon=True).start()

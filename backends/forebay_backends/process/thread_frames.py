@@ -16,8 +16,8 @@ _INSTALLED = tuple(sysconfig.get_path(name) + os.sep for name in ("purelib", "pl
 def current_frames() -> dict[int, FrameType]:
     """The innermost frame of each thread, by the thread's identifier.
 
-    `sys._current_frames` may wait for ever in CPython 3.11 if the garbage collector runs in it and
-    another thread ends meanwhile: https://github.com/python/cpython/issues/106883
+    In CPython 3.11, `sys._current_frames` may deadlock if the garbage collector runs in it while
+    another thread ends: https://github.com/python/cpython/issues/106883
     """
     was_enabled = gc.isenabled()
     gc.disable()
@@ -29,7 +29,10 @@ def current_frames() -> dict[int, FrameType]:
 
 
 def place_outside_library(frame: FrameType) -> str:
-    """The innermost function outside the standard library, in which threads and coroutines wait."""
+    """The innermost function that is not of the standard library, with its file and line.
+
+    Threads and coroutines usually wait in functions of the standard library.
+    """
     stack = traceback.extract_stack(frame)
     outside = [one for one in stack if not _is_of_library(one.filename)]
     at = (outside or list(stack))[-1]
@@ -37,5 +40,5 @@ def place_outside_library(frame: FrameType) -> str:
 
 
 def _is_of_library(path: str) -> bool:
-    # Without a virtual environment, packages are installed in a folder of the library.
+    # Without a virtual environment, packages are installed in a folder within the library's.
     return path.startswith(_LIBRARY) and not path.startswith(_INSTALLED)

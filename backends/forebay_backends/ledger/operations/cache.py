@@ -23,7 +23,7 @@ from forebay_backends.ledger.operations.calls import (
 
 @dataclass(frozen=True)
 class Joined:
-    """A run that is shared. `proof` is what the gateway that began it gave to `accept_cached`."""
+    """A shared run; `proof` is from the `accept_cached` of the gateway that began it."""
 
     call: CallKey
     proof: bytes
@@ -41,8 +41,8 @@ def accept_cached(
 ) -> Operation[Joined | ExistingCall | None]:
     """Joins the run that has the cache key of `new`; if there is none, accepts as `accept` does.
 
-    The call must be in the partition of its cache key. Further calls join it. With `renews`, there
-    is no run to join.
+    The call must be in the partition of its cache key. With `renews`, it joins no run. If it was
+    accepted, further calls join it.
     """
     return Operation(
         "calls/accept_cached",
@@ -70,7 +70,10 @@ def join(
 
 
 def _leaving(linger_s: float, *, detach: bool) -> tuple[Argument, Argument]:
-    """Arguments: how long the run lingers when its last caller has left, and whether it goes on."""
+    """The arguments linger_ms and detach.
+
+    A run without callers is cancelled after linger_ms, unless detach is 1.
+    """
     return milliseconds(linger_s), int(detach)
 
 

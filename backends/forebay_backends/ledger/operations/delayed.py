@@ -1,7 +1,7 @@
 """Operations on delayed calls, which are accepted now and start later.
 
-Such a call is in no queue: it has a place in a sorted set, by when it is due. Any gateway may start
-a call that is due; the script lets one of them do it.
+Such a call is in no queue, but in a sorted set, by the time at which it is due. Any gateway may
+start a call that is due; the script lets only one of them do it.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _WORDS = 7
 
 @dataclass(frozen=True)
 class DelayedCall:
-    """A delayed call that is due in `in_s` seconds, and what its message needs."""
+    """A delayed call that is due in `in_s` seconds; `held` has what its message needs."""
 
     held: HeldCall
     in_s: float
@@ -50,7 +50,7 @@ class DelayedCount:
 def due_calls(
     partition: int, within_s: float, limit: int = MOST_A_PARTITION
 ) -> Operation[list[DelayedCall]]:
-    """The delayed calls of a partition that are due within that time, the soonest first."""
+    """The delayed calls of a partition that are due within `within_s`, the soonest first."""
     return Operation(
         "delayed/due",
         partition_prefix(partition),
@@ -65,9 +65,9 @@ def due_calls(
 def start(call: CallKey, push: Push, *, held: bool = False) -> Operation[Refused | None]:
     """Queues a call that is due; pushes its message if the broker is the ledger's server.
 
-    The gateway sends the message of a `held` call later; see `held.py`. Otherwise, without a push,
-    it must send the message and run `mark_resent`. Refused with DELAYED if the call is not due yet,
-    and with another state if it was started or has ended.
+    The gateway sends the message of a `held` call later; see `held.py`. If the call is not `held`
+    and `push` is empty, the gateway must send the message and then run `mark_resent`. Refused with
+    DELAYED if the call is not due yet, and with another state if it was started or has ended.
     """
     return about(call, "delayed/start", parse_refused, push.queue_list, push.message, int(held))
 

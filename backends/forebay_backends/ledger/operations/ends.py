@@ -1,8 +1,8 @@
-"""Operations on the ends of calls that tasks are told of.
+"""Operations on the ends of calls whose routes name a task to notify (`on_end`).
 
-The script that ends a call of a route with `on_end` keeps an entry beside the record, which it
-outlives. A process takes entries for a lease, sends their messages, and has the ledger forget
-them. If it dies in between, another one sends the messages again.
+The script that ends such a call stores an entry, which outlives the call's record. A process takes
+entries on a lease, sends their messages, and then deletes the entries. If it dies in between,
+another process sends the messages again.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ MOST_AT_ONCE = 200
 
 @dataclass(frozen=True)
 class KeptEnd:
-    """The end of a call, and the task that is to be told, as the gateway sealed it.
+    """The end of a call; `on_end` is the task to notify, as the gateway sealed it.
 
-    Times in ms of the ledger's clock, 0 if they never came.
+    Times are in ms of the ledger's clock; 0 for a stage that the call did not reach.
     """
 
     call: CallKey
@@ -39,7 +39,7 @@ class KeptEnd:
 
 
 def take_ends(partition: int, limit: int = MOST_AT_ONCE) -> Operation[list[bytes]]:
-    """Takes the entries of a partition, for `TAKEN_FOR_S`."""
+    """Takes the oldest entries; no other process gets them for `TAKEN_FOR_S`."""
     return Operation(
         "ends/take",
         partition_prefix(partition),
@@ -49,7 +49,7 @@ def take_ends(partition: int, limit: int = MOST_AT_ONCE) -> Operation[list[bytes
 
 
 def forget_ends(partition: int, entries: Sequence[bytes]) -> Operation[None]:
-    """The tasks were told."""
+    """Deletes entries whose messages were sent, or can never be."""
     return Operation(
         "ends/forget",
         partition_prefix(partition),
@@ -59,7 +59,7 @@ def forget_ends(partition: int, entries: Sequence[bytes]) -> Operation[None]:
 
 
 def parse_end(entry: bytes) -> KeptEnd:
-    """Parses an entry; raises ValueError for one that no script of this version made."""
+    """Parses an entry; raises ValueError if it is malformed or of a newer version."""
     head, _, on_end = entry.partition(b"\n")
     call, method, state, reason, *numbers = head.decode().split(" ")
     attempt, created, start, queued, begun, finished = map(int, numbers)

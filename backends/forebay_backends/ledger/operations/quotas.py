@@ -1,9 +1,9 @@
 """The shares of tenants' quotas that gateways hold.
 
 A quota is counted over all gateways. Each gateway holds a share of it on a lease, and admits calls
-by its share alone, without asking. It asks when its share is used up, and about once a second to
-give back what it does not need. A gateway that dies leaves nothing behind: its share's lease ends,
-and tokens come back by themselves.
+within its share without asking the ledger. It asks for more when its share is nearly used up, and
+about once a second gives back what it does not need. If a gateway dies, the lease of its share
+expires, and the token bucket fills again with time.
 """
 
 from __future__ import annotations
@@ -18,7 +18,10 @@ from forebay_backends.ledger.operations.base import LEASE_MS, Argument, Operatio
 
 @dataclass(frozen=True)
 class Use:
-    """How much of a limit a gateway uses, and how much more it needs now; None: no limit."""
+    """How much of a limit a gateway uses, and how much more it needs now.
+
+    `limit` is None if the tenant has no such limit.
+    """
 
     limit: int | None
     used: int = 0
@@ -27,9 +30,10 @@ class Use:
 
 @dataclass(frozen=True)
 class Tokens:
-    """A request to a token bucket: the tokens needed now, some more, and those given back.
+    """A request to a token bucket.
 
-    `rate` is in tokens a second; None: no limit.
+    `needed` tokens are for calls that wait now, `more` are a reserve, which is granted if enough
+    are left, and `returned` are given back. `rate` is in tokens a second; None: no limit.
     """
 
     rate: float | None
@@ -43,8 +47,9 @@ class Tokens:
 class Shares:
     """The share of a gateway until its lease ends. `limits` are in the order of the `Use`s.
 
-    `gateways` use the tenant's quotas. `is_tight`: one of them needed more than there was within
-    the last second. `wait_s` is how long until the bucket has a token.
+    `gateways` is the number of gateways that use the tenant's quotas. `is_tight`: within the last
+    second, one of them needed more than was left. `tokens` are those granted now; `wait_s` is the
+    time until the bucket has another.
     """
 
     gateways: int
@@ -57,7 +62,7 @@ class Shares:
 def share(tenant: str, gateway: str, tokens: Tokens, uses: Sequence[Use]) -> Operation[Shares]:
     """Reports what the gateway uses, and gets its share; `gateway` is its channel.
 
-    Other gateways that hold some are told (`Recall`) where there is less than the gateway needs.
+    If less is left than the gateway needs, the other gateways that hold shares get a `Recall`.
     """
     numbers: list[Argument] = []
     for one in uses:

@@ -1,9 +1,9 @@
 """Operations on the requests of a call whose requests are a stream.
 
 A live call is queued before its requests are complete. The gateway keeps adding requests to the
-input stream, and the handler reads them from there; asking for the next acknowledges those before.
-The ledger holds at most a window of unread requests. It keeps requests that were read while the
-call may be run again, and deletes them if it may not.
+input stream, and the handler reads them from there. When it asks for the next request, it
+acknowledges the ones before. The ledger holds at most a window of unread requests. It deletes
+requests that were read, unless the call may be run again.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _AT_ONCE_BYTES = 1 << 20
 
 @dataclass(frozen=True)
 class Requests:
-    """Requests from some ordinal on. `total` counts all of the call; None: more may come."""
+    """Consecutive requests. `total`: how many the call has in all; None while more may come."""
 
     total: int | None
     requests: tuple[bytes, ...]
@@ -38,10 +38,10 @@ class Requests:
 def receive(
     call: CallKey, ordinal: int, request: bytes, limit_bytes: int
 ) -> Operation[Refused | None]:
-    """Stores one request message; the ledger may hold `limit_bytes` of them.
+    """Stores one request message; the ledger may hold `limit_bytes` of a call's requests.
 
-    Refused with FULL if the handler of a live call must first read the window of requests that
-    is stored. Watchers get `RequestWindowOpen` when it has.
+    Refused with TOO_LARGE if they would be more, and with FULL if the handler of a live call must
+    first read stored requests. Watchers then get `RequestWindowOpen` once half the window is free.
     """
     large = large_message(call, call.inputs, ordinal, request)
     arguments = ordinal, request, limit_bytes, len(request)
@@ -51,7 +51,7 @@ def receive(
 def complete(
     call: CallKey, push: Push, inputs: int | None = None, *, held: bool = False
 ) -> Operation[Refused | None]:
-    """The requests have ended: unless it is live, the call is queued and its message pushed.
+    """Ends the requests; queues the call and pushes its message, unless it is live.
 
     The gateway sends the message of a `held` call later; see `held.py`. Refused with GAP if the
     ledger has fewer requests than `inputs`.
@@ -66,8 +66,8 @@ def take_requests(
 ) -> Operation[Requests | Refused]:
     """Acknowledges the requests before ordinal `first`, of `read_bytes` in all, and reads the next.
 
-    Returns up to about 1 MiB; nothing if the handler must wait, for the call's idle limit at
-    most. Refused with GAP if the ledger has lost requests.
+    Returns up to about 1 MiB. If there are none yet, the handler waits, at most for the call's idle
+    limit. Refused with GAP if the ledger has lost requests.
     """
     bounds = (_AT_ONCE, _AT_ONCE_BYTES)
     arguments = (str(call), attempt, first, read_bytes, *bounds)
