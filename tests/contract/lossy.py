@@ -20,7 +20,7 @@ class LossyLink:
 
     def __init__(self, server_url: str) -> None:
         self._server = urlsplit(server_url)
-        self._lose_answer_to = b""
+        self._lose_answer_to: tuple[bytes, ...] = ()
         self._then: Callable[[], object] = lambda: None
         self.lost = threading.Event()
         self._closing = threading.Event()
@@ -38,11 +38,17 @@ class LossyLink:
         """Loses the reply to the next run of the ledger's script, and then calls `then`, before
         the client retries.
         """
-        self.lost.clear()
-        self._then = then
         # EVALSHA names a script by its SHA-1.
         digest = hashlib.sha1(script(operation).encode(), usedforsecurity=False)
-        self._lose_answer_to = digest.hexdigest().encode()
+        self.lose_answer_with((b"EVALSHA", digest.hexdigest().encode()), then)
+
+    def lose_answer_with(
+        self, parts: tuple[bytes, ...], then: Callable[[], object] = lambda: None
+    ) -> None:
+        """Loses the reply to the next command that has all these parts, and then calls `then`."""
+        self.lost.clear()
+        self._then = then
+        self._lose_answer_to = parts
 
     def close(self) -> None:
         """Breaks all connections."""
@@ -73,9 +79,9 @@ class LossyLink:
                     if not passed:
                         return
                     if end is client:
-                        asked = self._lose_answer_to
-                        if asked and b"EVALSHA" in passed and asked in passed:
-                            losing, self._lose_answer_to = True, b""
+                        parts = self._lose_answer_to
+                        if parts and all(part in passed for part in parts):
+                            losing, self._lose_answer_to = True, ()
                         server.sendall(passed)
                     elif losing:
                         self._then()

@@ -39,7 +39,7 @@ class AmqpBroker:
                 # that is out of memory does not answer.
                 raise
             # The connection may have died while idle. If both attempts arrive, the ledger refuses
-            # the second claim of a durable call; an ephemeral batch may run twice.
+            # the second claim of a durable call; ephemeral calls then run twice, as they may.
             return await self._channels.run(_publish, message, self.keyring)
 
     async def depth(self, queue: str) -> int:

@@ -85,7 +85,8 @@ class TaskMessage:
     """A message of Forebay's. `priority` is 0 to 9, 9 the most urgent; None: sent without one.
 
     `expires_ms`: from then on, by the ledger's clock, none of its calls begins; 0: no such time, or
-    the ledger knows it.
+    the ledger knows it. `at_most_once`: the ledger would not notice that the message came twice,
+    and its calls may not run again.
     """
 
     id: str
@@ -95,11 +96,11 @@ class TaskMessage:
     kwargs: dict[str, Any]
     expires_ms: int = 0
     args: tuple[Any, ...] = ()
+    at_most_once: bool = False
 
     reply_to: ClassVar[str] = ""
     max_queue_s: ClassVar[None] = None
     declares_queue: ClassVar[bool] = True
-    at_most_once: ClassVar[bool] = False
 
     @property
     def delivery_tag(self) -> str:
@@ -156,11 +157,25 @@ def calls_message(
 
 
 def batch_message(
-    batch_id: str, batch: bytes, *, task: str, queue: str, priority: int, expires_ms: int = 0
+    batch_id: str,
+    batch: bytes,
+    *,
+    task: str,
+    queue: str,
+    priority: int,
+    expires_ms: int = 0,
+    may_run_again: bool = False,
 ) -> TaskMessage:
     """The message of ephemeral calls; `batch` is a serialized `forebay.v1.Batch`."""
-    kwargs = {"batch": b64encode(batch).decode()}
-    return TaskMessage(batch_id, task, queue, priority, kwargs, expires_ms)
+    return TaskMessage(
+        batch_id,
+        task,
+        queue,
+        priority,
+        kwargs={"batch": b64encode(batch).decode()},
+        expires_ms=expires_ms,
+        at_most_once=not may_run_again,
+    )
 
 
 def signed_headers(message: Message, body: bytes, keyring: Keyring) -> dict[str, Any]:

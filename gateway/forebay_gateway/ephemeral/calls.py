@@ -265,6 +265,7 @@ class EphemeralCalls:
             queue=batch.queue,
             priority=batch.priority,
             expires_ms=max(member.begin_by_ms for member in content.members),
+            may_run_again=batch.method.may_run_again,
         )
 
     def _fail(self, batch: Batch, error: ForebayError) -> None:

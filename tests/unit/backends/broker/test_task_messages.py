@@ -147,6 +147,17 @@ def test_a_batch_travels_as_text() -> None:
     assert b64decode(json.loads(json.dumps(message.kwargs))["batch"]) == b"\x00\xff"
 
 
+@pytest.mark.parametrize("may_run_again", [False, True])
+def test_a_batch_is_sent_at_most_once_unless_its_calls_may_run_again(may_run_again: bool) -> None:
+    address = {"task": "tasks.t", "queue": "jobs", "priority": 0}
+    message = batch_message("b-1", b"", **address, may_run_again=may_run_again)  # type: ignore[arg-type]
+    assert message.at_most_once is not may_run_again
+
+
+def test_the_ledger_notices_that_a_durable_calls_message_came_twice() -> None:
+    assert not _message().at_most_once
+
+
 @pytest.mark.parametrize(
     ("owner", "ids"),
     [
