@@ -1,4 +1,4 @@
-"""Products larger than a gateway's memory: its peak memory, and the latency of panels."""
+"""Products larger than a gateway's memory limit: its peak memory, and the latency of panels."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from forebay.compute.v1.compute_pb2_grpc import ComputeServiceStub
 _COMMON = 16384  # columns of the left operand, rows of the right one
 _STREAM_ROWS = 8000
 _MOST_MB = 256
-# The memory must not grow with the product: only by a window of items (8 MiB) and its copies.
+# Memory may grow by a window of items (8 MiB) and its copies, but not with the product.
 _FLAT_MB = 32
 
 
@@ -39,22 +39,22 @@ QUICK = Plan(rows=1024, rounds=1, streams=1)
 
 @dataclass(frozen=True)
 class Run:
-    """The gateway's peak memory in MB; times in seconds after the last operand was received."""
+    """The gateway's peak memory in MB; times in seconds after the last operand was sent."""
 
     peak_mb: float
     first_panel_s: float
     multiplying_s: float
-    """The time of the last progress report before the last panel was begun."""
+    """The time of the last progress report from before the last panel's computation."""
 
 
 def measure(stage: Stage, plan: Plan) -> Iterator[Figure]:
-    """First large operands, then large products alone."""
+    """First products of large operands, then large products of random operands."""
     yield from _operands(plan)
     yield from _streams(plan)
 
 
 def _operands(plan: Plan) -> Iterator[Figure]:
-    """Operands of float64, `rows`×16384 and 16384×`rows`, on a fresh system each time."""
+    """Operands of float64, `rows`×16384 and 16384×`rows`; each round has a fresh system."""
     numbers = np.random.default_rng(0)
     left, right = numbers.random((plan.rows, _COMMON)), numbers.random((_COMMON, plan.rows))
     runs = [_run(left, right) for _ in range(plan.rounds)]
@@ -92,7 +92,7 @@ def _run(left: callers.Matrix, right: callers.Matrix) -> Run:
 
 @contextmanager
 def _fresh_system() -> Iterator[tuple[ComputeServiceStub, int]]:
-    """A system that has made one small product: a stub, and the gateway's process id."""
+    """A warmed-up system: a stub, and the gateway's process id."""
     with (
         systems.backend() as backend,
         systems.celery_worker("forebay_workers", "mat_mul", backend.product_env),
@@ -105,7 +105,7 @@ def _fresh_system() -> Iterator[tuple[ComputeServiceStub, int]]:
 
 
 class _Product:
-    """A call that sends operands and drops the product's panels as they arrive; its times."""
+    """A call that sends operands and drops the product's panels as they arrive, with its times."""
 
     def __init__(self, left: callers.Matrix, right: callers.Matrix) -> None:
         self._requests = product_requests(left, right)
@@ -116,12 +116,12 @@ class _Product:
 
     @property
     def multiplying(self) -> float:
-        """The time of the last progress report before the last panel was begun."""
+        """The time of the last progress report from before the last panel's computation."""
         last_begins = 1 - self._last_panel_rows / self.rows
         return max(when for when, fraction in self._reports if fraction < last_begins)
 
     def take(self, stub: ComputeServiceStub) -> None:
-        """Makes the call, and reads it to its end."""
+        """Makes the call, and reads the response to its end."""
         for response in stub.MatMul(self._uploading(), timeout=callers.TIMEOUT_S):
             part = response.WhichOneof("part")
             if part == "progress":
@@ -137,7 +137,7 @@ class _Product:
 
 
 def _streams(plan: Plan) -> Iterator[Figure]:
-    """One product after the other through one gateway."""
+    """Streams one product after the other through one gateway."""
     size = _STREAM_ROWS**2 * 8
     with _fresh_system() as (stub, pid):
 

@@ -1,4 +1,4 @@
-"""Caches: a result that is kept against a run, and a call that finds nothing against no cache."""
+"""Result caches: a hit compared with a run, and a miss compared with a gateway without a cache."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _DIGITS = 5_565_709
 _AT_ONCE = 100
 _WARM_UP_CALLS = 50
 _SMALLEST = 500
-"""The factorials of the misses begin here: they take 0.02 ms of a call's 2 ms."""
+"""The misses compute factorials from this one on, which take 0.02 ms of a call's 2 ms."""
 
 
 @dataclass(frozen=True)
@@ -50,13 +50,13 @@ class Cost:
 
 @dataclass(frozen=True)
 class _System:
-    """A gateway with the cache or without, on a ledger and a worker that both have."""
+    """A gateway, with or without a cache; both gateways share a ledger and a worker."""
 
     stub: ComputeServiceStub
     pids: tuple[int, ...]
 
     def cost(self, numbers: Iterator[int], calls: int) -> Cost:
-        """That of calls with requests that nobody has made before."""
+        """The cost of a call whose request is new: `numbers` yields unused arguments."""
         before = cpu_ms(self.pids)
         p50 = callers.p50_ms(lambda: _small(self.stub, next(numbers)), calls)
         return Cost((cpu_ms(self.pids) - before) / calls, p50)
@@ -85,7 +85,7 @@ def _hits(stub: ComputeServiceStub, plan: Plan) -> Figure:
 
 
 def _seconds(stub: ComputeServiceStub, kind: str, **options: Any) -> float:
-    """How long all digits take."""
+    """How long the call takes until all digits are here; `kind` is the expected cache outcome."""
     begun = time.perf_counter()
     call = stub.Factorial(pb.FactorialRequest(n=N), timeout=callers.TIMEOUT_S, **options)
     digits = sum(len(response.digits) for response in call)
@@ -95,7 +95,7 @@ def _seconds(stub: ComputeServiceStub, kind: str, **options: Any) -> float:
 
 
 def _at_once(stub: ComputeServiceStub, plan: Plan) -> Figure:
-    """Identical calls at once, each time of a number that is new."""
+    """How often the handler runs for identical calls at once; each round has a new number."""
     runs = []
     for number in range(plan.rounds):
         request = pb.FactorialRequest(n=200_000 + number)

@@ -1,4 +1,4 @@
-"""Coroutine handlers on the asyncio pool: memory of waiting ones, calls a second, cancellation."""
+"""Coroutine handlers on the asyncio pool: memory while they wait, calls a second, cancellation."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ _KINDS = {"ephemeral": "QuickAgain", "durable": "Unary"}
 
 @dataclass(frozen=True)
 class Plan:
-    """Waiting handlers; rounds, duration and calls in flight of a load; cancelled calls."""
+    """The numbers of waiting handlers, rounds, calls in flight of a load, and cancelled calls."""
 
     waiting: int
     rounds: int
@@ -58,7 +58,7 @@ class _System:
 
 
 def measure(stage: Stage, plan: Plan) -> Iterator[Figure]:
-    """Each part has processes of its own."""
+    """Each of the three measurements starts processes of its own."""
     yield from _waiting(plan)
     yield from _rates(plan)
     yield from _cancellations(plan)
@@ -116,7 +116,7 @@ def _rates(plan: Plan) -> Iterator[Figure]:
 
 
 def _rate(address: str, method: str, plan: Plan) -> float:
-    """Calls a second; as many callers as the plan says call one after the other."""
+    """Calls a second of `plan.in_flight` callers, each of which makes one call after the other."""
     return asyncio.run(_load(address, method, plan)) / plan.load_s
 
 
@@ -159,7 +159,7 @@ def _p99_ms(stub: EchoServiceStub, method: str, folder: Path, count: int) -> flo
 
 
 def _cancelled_ms(stub: EchoServiceStub, method: str, folder: Path) -> float:
-    """The handler writes the time at which it was cancelled into a file."""
+    """The time from the cancel to the coroutine's end, which the handler writes into a file."""
     file = folder / f"{time.monotonic_ns()}"
     call = getattr(stub, method).future(_sleeping(file), timeout=_TIMEOUT_S)
     eventually(file.with_suffix(".begun").exists, "the handler has begun", _BEGUN_WITHIN_S)

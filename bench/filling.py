@@ -1,7 +1,8 @@
-"""Filling a ledger with finished calls: copies that the server makes of what real ones left.
+"""Fills a ledger with finished calls, by copying what real finished calls left in it.
 
-What a finished call leaves is looked up, not known here: its own keys, and the indexes
-of its partition that name it. Each copy's id belongs to the partition that it is in.
+The server makes the copies. This module finds out what a finished call leaves, rather than
+knowing it: the call's own keys, and the partition's indexes that name the call. A copy is in
+the same partition as its model, and its id belongs to that partition.
 """
 
 from __future__ import annotations
@@ -20,8 +21,8 @@ from tests.harness import eventually
 A_BATCH = 1000
 _REWRITE_TIMEOUT_S = 120.0
 
-# ARGV: how many kinds of keys, of sorted sets, of hashes; their names; the model; the copies.
-# COPY also copies the time to live.
+# KEYS[1]: the partition. ARGV: the numbers of kinds of keys, of sorted sets, of hashes; their
+# names; the model's id; the copies' ids. COPY also copies the time to live.
 _COPY = """
 local P, at = KEYS[1], 4
 local function names(count)
@@ -59,7 +60,7 @@ class Traces:
 
 
 def traces_of(client: redis.Redis, call: CallKey) -> Traces:
-    """Looks at every key of the call's partition: for ledgers that hold little."""
+    """The call's traces. It looks at every key of the partition, so only small ledgers suit."""
     prefix, member = f"{call.partition}:", str(call)
     names: dict[str, list[str]] = defaultdict(list)
     for raw in client.scan_iter(f"{prefix}*"):
@@ -72,9 +73,9 @@ def traces_of(client: redis.Redis, call: CallKey) -> Traces:
 
 
 def fill(client: redis.Redis, models: Sequence[CallKey], count: int) -> None:
-    """As `add_copies`, without an append-only file meanwhile.
+    """As `add_copies`, but faster, since the append-only file is off meanwhile.
 
-    Afterwards it is there as after a rewrite.
+    Turning it on again rewrites it; this waits for that.
     """
     client.config_set("appendonly", "no")
     add_copies(client, models, count)
@@ -83,7 +84,7 @@ def fill(client: redis.Redis, models: Sequence[CallKey], count: int) -> None:
 
 
 def add_copies(client: redis.Redis, models: Sequence[CallKey], count: int) -> None:
-    """Adds `count` finished calls, copies of the models, of which every partition has one."""
+    """Adds `count` finished calls, copies of the models; each partition must have a model."""
     copy = client.register_script(_COPY)
     traces = {model: traces_of(client, model) for model in models}
     turns: dict[str, Iterator[CallKey]] = {
@@ -96,7 +97,7 @@ def add_copies(client: redis.Redis, models: Sequence[CallKey], count: int) -> No
 
 
 def batches(count: int) -> Iterator[tuple[str, list[str]]]:
-    """`count` new calls, grouped by partition, at most 1,000 at a time. Pure."""
+    """The ids of `count` new calls, grouped by partition, at most 1,000 in a group."""
     waiting: dict[str, list[str]] = defaultdict(list)
     for number in range(count):
         call = CallKey(f"filled-{number:029}")  # as long as a UUID

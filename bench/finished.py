@@ -21,14 +21,14 @@ from forebay_backends.ledger.keys import CallKey
 from forebay_backends.ledger.operations.inspection import delete
 
 MODELS = tuple(CallKey(f"model-{number}") for number in range(100))
-"""The first finished calls, and the least that a ledger holds here; in every partition some."""
+"""Each ledger's first finished calls, some in every partition; all others are copies of them."""
 _WARM_UP_CALLS = 50
 _UNLIMITED_BYTES = 1 << 50
 
 
 @dataclass(frozen=True)
 class Plan:
-    """The numbers of finished calls (first: the models only), repetitions, and timed calls."""
+    """The numbers of finished calls (the first is that of the models), rounds, and timed calls."""
 
     held: tuple[int, ...]
     rounds: int
@@ -48,7 +48,7 @@ class Cost:
 
 
 def measure(stage: Stage, plan: Plan) -> Iterator[Figure | Chart]:
-    """Calls systems with different numbers of finished calls in turns."""
+    """Systems with different numbers of finished calls take turns."""
     with ExitStack() as stack:
         systems_by_held = {
             held: stack.enter_context(_system_with(held, plan.calls)) for held in plan.held
@@ -88,7 +88,7 @@ def _p50_ms(cost: Cost) -> float:
 
 @contextmanager
 def _system_with(held: int, calls: int) -> Iterator[Callable[[], Cost]]:
-    """A system whose ledger holds `held` finished calls; calling it measures a call's cost."""
+    """A system whose ledger holds `held` finished calls; yields a function that measures it."""
     with (
         systems.backend(FOREBAY_RETENTION_BYTES=str(_UNLIMITED_BYTES)) as backend,
         systems.celery_worker("forebay_workers", "add", backend.product_env) as worker,

@@ -1,4 +1,4 @@
-"""The CPU time of a call as gateways are added: with a load for each, and with one load for all."""
+"""A call's CPU time as gateways are added: with a load for each gateway, and with one for all."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _WARM_UP_CALLS = 50
 
 @dataclass(frozen=True)
 class Plan:
-    """Numbers of gateways, repetitions; the seconds of each load, the calls of the shared one."""
+    """The numbers of gateways, the rounds, a load's duration, and the calls of the shared load."""
 
     gateways: tuple[int, ...]
     rounds: int
@@ -36,7 +36,7 @@ QUICK = Plan((1, 2), rounds=1, load_s=0.5, calls=100)
 
 
 def measure(stage: Stage, plan: Plan) -> Iterator[Figure | Chart]:
-    """Durable calls; fleets with as many workers as gateways take turns."""
+    """Makes durable calls to fleets with as many workers as gateways, which take turns."""
     with ExitStack() as stack:
         fleets = {
             count: stack.enter_context(fleet(count, count, "forebay_workers", "add"))
@@ -60,7 +60,7 @@ def measure(stage: Stage, plan: Plan) -> Iterator[Figure | Chart]:
 
 
 def _with_loads(stack: ExitStack, fleet: Fleet, seconds: float) -> Callable[[], float]:
-    """A load of its own for each gateway, all at once; the CPU ms of a call."""
+    """A function that makes a load for each gateway, all at once; it returns a call's CPU ms."""
     pool = stack.enter_context(ThreadPoolExecutor(len(fleet.addresses)))
 
     def cost() -> float:
@@ -76,7 +76,7 @@ def _with_loads(stack: ExitStack, fleet: Fleet, seconds: float) -> Callable[[], 
 
 
 def _sharing(stack: ExitStack, fleet: Fleet, gateways: int, calls: int) -> Callable[[], float]:
-    """One load for the first of the gateways; the CPU ms of a call."""
+    """A function that spreads a load over the first `gateways`; it returns a call's CPU ms."""
     pids = fleet.pids[:gateways]
     adds = [_add_at(stack, address) for address in fleet.addresses[:gateways]]
 

@@ -25,7 +25,7 @@ _WARM_UP_S = 0.5
 
 @dataclass(frozen=True)
 class Plan:
-    """The rounds, and the duration of each load; the fronts of the gateway."""
+    """The rounds, the duration of each load, and the gateway's fronts to measure."""
 
     rounds: int
     load_s: float
@@ -56,8 +56,8 @@ def measure(stage: Stage, plan: Plan) -> Iterator[Figure]:
 
 @contextmanager
 def _system(front: str, seconds: float, *, is_on: bool) -> Iterator[Callable[[], float]]:
-    """A system of its own; calling it measures what a call costs all processes, in µs."""
-    # On loopback, a gateway without metrics still counts its RPCs, for ReadActivity.
+    """Starts a system; yields a function that measures the µs of CPU a call, in all processes."""
+    # A gateway on loopback counts RPCs even without metrics, since it serves ReadActivity there.
     off = ("--listen", "0.0.0.0:0", "--insecure")
     admin = ("--admin-listen", f"127.0.0.1:{free_port()}") if is_on else off
     metrics = ("--metrics", f"127.0.0.1:{free_port()}") if is_on else ()

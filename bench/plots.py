@@ -1,4 +1,4 @@
-"""A run's results as plots, PNG and SVG, the same bytes for the same results."""
+"""Draws a run's results as PNG and SVG; the same results give the same bytes."""
 
 from __future__ import annotations
 
@@ -21,7 +21,8 @@ from bench.record import Results
 from bench.rounds import Chart, Figure, Line, Series
 from bench.words import amount, goal, times
 
-# Okabe and Ito's colours, which people with any kind of colour vision can tell apart.
+# Okabe and Ito's colours, which people with any kind of colour vision can tell apart; the grey and
+# the dark yellow at the end are added.
 _MET, _MISSED, _GREY = "#0072B2", "#D55E00", "#666666"
 _COLOURS = (
     "#0072B2",
@@ -48,7 +49,7 @@ _LABEL_WIDTH = 62
 
 
 def draw(folder: Path, results: Results) -> None:
-    """Draws all that the results have: goals, calls a second, and each chart by its key."""
+    """Draws the goals, the calls a second, and each chart (named by its key), if there are any."""
     with_goal = [figure for figure in results.figures if figure.met is not None]
     rates = [figure for figure in results.figures if figure.key.startswith("add_rate_")]
     if with_goal:
@@ -90,7 +91,7 @@ def _save(path: Path, inches: tuple[float, float], paint: Callable[[Axes], None]
 
 
 def _goals(axes: Axes, figures: Sequence[Figure]) -> None:
-    """A line for each figure, on how many times better than the goal it is."""
+    """One row for each figure; its place on the x axis is the factor by which it beats its goal."""
     for at, figure in enumerate(figures):
         _goal(axes, at, figure)
     axes.axvline(1, color=_GREY, linewidth=1, linestyle="--")
@@ -107,7 +108,7 @@ def _goals(axes: Axes, figures: Sequence[Figure]) -> None:
 
 
 def _goal(axes: Axes, at: int, figure: Figure) -> None:
-    """A dot for the median, a line over the spread, and both in words beside it."""
+    """A dot for the median, a line over the spread, and median and goal as text beside them."""
     is_absolute = figure.goal is not None and figure.goal.absolute
     ratio = None if is_absolute else figure.ratio
     measured = figure.ours if ratio is None else ratio
@@ -195,7 +196,7 @@ def _chart(axes: Axes, chart: Chart) -> None:
 
 
 def _line(axes: Axes, line: Line, colour: str, marker: str) -> None:
-    """The medians, in a band from lowest to highest."""
+    """A line through the medians, within a band from the lowest to the highest round."""
     xs, ys = _medians(line)
     label = textwrap.fill(line.name, 28)
     axes.plot(xs, ys, color=colour, marker=marker, markersize=5, label=label)

@@ -1,4 +1,4 @@
-"""Saves and loads a run's results, with every round, as JSON; all reports are made from it."""
+"""Saves and loads a run's results, with every round, as JSON, from which the report is made."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def results(
     workers: dict[str, Any],
     seconds: float,
 ) -> Results:
-    """The figures by their rows, those without one last, and the charts."""
+    """The results of a run: figures sorted by row (those without a row last), and charts."""
     everything = tuple(found)
     figures = (it for it in everything if isinstance(it, Figure))
     charts = tuple(it for it in everything if isinstance(it, Chart))
@@ -42,7 +42,6 @@ def results(
 
 
 def save(path: Path, results: Results) -> None:
-    """Writes the file."""
     content = {
         **{name: getattr(results, name) for name in ("command", "machine", "workers", "seconds")},
         "figures": [_of_figure(figure) for figure in results.figures],
@@ -52,7 +51,6 @@ def save(path: Path, results: Results) -> None:
 
 
 def load(path: Path) -> Results:
-    """Reads the file."""
     content = json.loads(path.read_text())
     figures = tuple(map(_figure, content.pop("figures")))
     return Results(

@@ -1,4 +1,4 @@
-"""Rounds in which contenders take turns, and statistics of their figures. Pure."""
+"""Rounds in which contenders take turns, and statistics of their figures. It does no I/O."""
 
 from __future__ import annotations
 
@@ -52,7 +52,6 @@ class Series:
 
     @property
     def median(self) -> float:
-        """The middle figure."""
         return statistics.median(self.values)
 
 
@@ -66,23 +65,20 @@ class Absent:
 
 @dataclass(frozen=True)
 class Ratio:
-    """Ours divided by theirs, in each round: both are measured at about the same time."""
+    """Our figure divided by the rival's, within each round, which measures both close in time."""
 
     values: tuple[float, ...]
 
     @property
     def median(self) -> float:
-        """The middle ratio."""
         return statistics.median(self.values)
 
     @property
     def lowest(self) -> float:
-        """The lower end of the spread."""
         return min(self.values)
 
     @property
     def highest(self) -> float:
-        """The upper end of the spread."""
         return max(self.values)
 
 
@@ -95,7 +91,7 @@ def ratio_of(ours: Series, theirs: Series) -> Ratio:
 class Goal:
     """A bound on a ratio, or on a figure that has no rival.
 
-    An `absolute` goal is one on our figure although a rival's stands beside it.
+    An `absolute` goal bounds our figure, even if a rival's figure is shown beside it.
     """
 
     bound: float
@@ -109,11 +105,11 @@ class Goal:
 
 @dataclass(frozen=True)
 class Figure:
-    """One line of the report: ours, a rival's if there is one, and the goal.
+    """One line of the report: our figures, a rival's if there is one, and the goal.
 
-    The goal applies to the median ratio; without a rival, to our highest value; an absolute one to
-    our median. If the rival is absent, it is unknown whether a goal on the ratio is met. `row` is
-    the goal's number.
+    A goal applies to the median ratio or, without a rival, to our highest value. An absolute goal
+    applies to our median. If the rival is absent, it is unknown whether a goal on the ratio is met.
+    `row` is the goal's number, as in `python -m bench ROW`.
     """
 
     key: str
@@ -153,10 +149,9 @@ class Line:
 
 @dataclass(frozen=True)
 class Chart:
-    """Figures over something that grows, to be drawn; `x` and `y` are the axes' labels.
+    """Figures to be drawn over something that grows; `x` and `y` are the axes' labels.
 
-    `x_is_share` says that x is a share of something ordered, from 0 to 1, the upper end of
-    which matters.
+    If `x_is_share`, x is a quantile's share, from 0 to 1, and the axis stretches the end near 1.
     """
 
     key: str

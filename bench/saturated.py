@@ -24,18 +24,19 @@ from bench.stage import Stage
 from tests.harness import environment
 
 CONNECTIONS = 8
-"""The connections of each load of gRPC calls, which are spread over them evenly."""
+"""A gRPC load spreads its calls evenly over at most this many connections."""
 _TITLE = "Add, saturated"
 _RAY_GOALS = {rivals.RAY_SERVE: 10, rivals.RAY_SERVE_HAPROXY: 4}
 
 
 @dataclass(frozen=True)
 class Plan:
-    """The rounds and their duration, and the loads that are tried before the first round.
+    """The rounds, their duration, and the loads to choose from.
 
-    `in_flight` are numbers of gRPC calls, `threads` those of the hand-written servicer.
-    The `celery_threads` take turns, and the best counts. Ray Serve is tried without and with
-    HAProxy.
+    Before the first round, each gRPC server is tried with each number of calls `in_flight`, and the
+    hand-written servicer with each number of `threads`. Celery's client has rounds with each of
+    `celery_threads`, and its best rate of each round counts. `haproxy` says whether to measure Ray
+    Serve without HAProxy, with it, or both.
     """
 
     rounds: int
@@ -98,7 +99,7 @@ def measure(stage: Stage, plan: Plan) -> Iterator[Figure | Chart]:
 def _against_ray(
     name: str, ray: str | Absent, ours: _Contender, plan: Plan
 ) -> tuple[Figure, list[Line]]:
-    """Ray has its own rounds: while idle it uses a tenth of a core, which the others need."""
+    """Ray has its own rounds: even an idle Ray uses CPU, over a tenth of a core."""
     goal, lines = Goal(_RAY_GOALS[name], at_most=False), []
     if isinstance(ray, str):
         contenders = {"ours": ours, "ray": _grpc(name, ray, "ephemeral", plan)}
@@ -146,7 +147,7 @@ def _grpc(name: str, address: str, kind: str, plan: Plan) -> _Contender:
 
 
 def _servicer(stage: Stage, plan: Plan, stack: ExitStack) -> _Contender:
-    """The hand-written servicer with its best number of threads; as many calls are in flight."""
+    """The hand-written servicer with its best number of threads, and a call in flight for each."""
     env = stage.tutorial_env
 
     def tried(threads: int) -> Load:
@@ -171,7 +172,7 @@ def _client(stage: Stage, threads: int) -> _Contender:
 
 
 def _best(choices: Sequence[int], tried: Callable[[int], Load]) -> int:
-    """The lowest saturating choice; a single choice is not tried."""
+    """The lowest choice that saturates; a single choice is returned untried."""
     if len(choices) == 1:
         return choices[0]
     return least_saturating({choice: tried(choice).rate for choice in choices})
@@ -185,14 +186,14 @@ def cpu_of_call_us(address: str, pids: Collection[int], in_flight: int, seconds:
 
 
 def grpc_load(address: str, kind: str, in_flight: int, seconds: float, **variables: str) -> Load:
-    """A load of `bench.load.grpc`: a kind of call, the calls in flight, the duration."""
+    """Runs `bench.load.grpc` with the environment `variables`, and returns its measurements."""
     connections = min(CONNECTIONS, in_flight)
     words = (address, kind, in_flight, connections)
     return load.run("bench.load.grpc", *words, env=environment(**variables), seconds=seconds)
 
 
 def _celery(loads: Mapping[str, Sequence[Load]]) -> Series:
-    """Celery's client, with the best number of threads in each round."""
+    """Celery's client: in each round, the rate with the number of threads that was best in it."""
     by_threads = {key.split()[1]: loads[key] for key in loads if key.startswith("celery")}
     rates = ([load.rate for load in rounds] for rounds in by_threads.values())
     return Series(f"Celery's client, best of {', '.join(by_threads)} threads", best_of(*rates))
@@ -216,7 +217,7 @@ def _figures(series: Mapping[str, Series], loads: Mapping[str, Sequence[Load]]) 
 
 
 def _line(contender: _Contender, loads: Sequence[Load]) -> Line:
-    """The times of each share of the calls."""
+    """The contender's line in the chart: the quantiles `SHARES` of its calls' times."""
     points = (
         (share, Series("", tuple(load.times_ms[index] for load in loads)))
         for index, share in enumerate(SHARES)

@@ -1,7 +1,7 @@
-"""The product's processes: one embedded server, a worker for each queue, gateways.
+"""Forebay's processes: one embedded server, a worker for each queue, gateways.
 
-`forebay up` starts all of them. They are started one by one if a gateway's memory is to be
-measured alone; the code in them is the same.
+`forebay up` starts all of them. A measurement of the gateway process alone starts them one by one;
+they run the same code.
 """
 
 from __future__ import annotations
@@ -25,18 +25,18 @@ BLAS_THREADS = max(1, (os.cpu_count() or 1) // CONCURRENCY)
 """The BLAS threads of one of our workers; the rivals' workers get the same number."""
 
 WORKERS = {"pool": "prefork", "concurrency": CONCURRENCY, "blas_threads": BLAS_THREADS}
-"""The description of the workers in the report."""
+"""How the report describes the workers."""
 
 _BLAS = {
     name: str(BLAS_THREADS)
     for name in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS")
 }
-_RIVALS_DATABASE = 1  # beside the product's 0: both have a queue named add
+_RIVALS_DATABASE = 1  # not Forebay's 0: both have a queue named add
 
 
 @dataclass(frozen=True)
 class Backend:
-    """The embedded server, with the settings for Forebay and for the rivals."""
+    """The embedded server, with the environment of Forebay's processes and the rivals' URL."""
 
     product_env: dict[str, str]
     rivals_url: str
@@ -44,15 +44,15 @@ class Backend:
 
     @property
     def server_pid(self) -> int:
-        """The server's process id."""
         return int(self.client.info("server")["process_id"])
 
 
 @contextmanager
 def backend(*, append_only: bool = True, **settings: str) -> Iterator[Backend]:
-    """The embedded server in a folder of its own, append-only file on, as shipped, or off.
+    """The embedded server in a folder of its own.
 
-    `settings` are variables for gateways and workers.
+    The append-only file is on by default, as in the product. `settings` are environment variables
+    for gateways and workers.
     """
     with (
         short_folder() as folder,
@@ -72,7 +72,7 @@ def backend(*, append_only: bool = True, **settings: str) -> Iterator[Backend]:
 
 @contextmanager
 def gateway(backend: Backend, processes: int = 1, *options: str) -> Iterator[tuple[str, int]]:
-    """A `forebay gateway` of its own; its address and its process id."""
+    """Runs a `forebay gateway`; yields its address and its process id."""
     command = ("forebay", "gateway", "--listen", "127.0.0.1:0", "--processes", str(processes))
     with process(*command, *options, env=backend.product_env) as running:
         yield running.wait_for(r"ready on (\S+)")[1], running.popen.pid
@@ -80,14 +80,14 @@ def gateway(backend: Backend, processes: int = 1, *options: str) -> Iterator[tup
 
 @contextmanager
 def up(backend: Backend) -> Iterator[tuple[str, int]]:
-    """`forebay up`: gateway and workers with all their defaults; its address and process id."""
+    """Runs `forebay up` with all its defaults; yields the gateway's address and process id."""
     with process("forebay", "up", "--listen", "127.0.0.1:0", env=backend.product_env) as running:
         yield running.wait_for(r"ready on (\S+)")[1], running.popen.pid
 
 
 @contextmanager
 def workers(backend: Backend) -> Iterator[None]:
-    """The product's workers, one a queue; the first call waits until they consume."""
+    """Runs Forebay's workers, one for each queue; a first call waits until its worker consumes."""
     with ExitStack() as stack:
         for queue in QUEUES:
             stack.enter_context(celery_worker("forebay_workers", queue, backend.product_env))
@@ -98,7 +98,7 @@ def workers(backend: Backend) -> Iterator[None]:
 def celery_worker(
     app: str, queue: str, env: dict[str, str], *options: str, pool: str = "prefork"
 ) -> Iterator[Process]:
-    """`celery worker` on one queue, with the flags that `forebay up` gives, for all contenders."""
+    """Runs `celery worker` on one queue. All contenders get the flags that `forebay up` gives."""
     with process(
         *["celery", "-A", app, "worker", "-Q", queue, "-n", f"{app}-{queue}-{uuid.uuid4()}@%h"],
         *["--pool", pool, "--concurrency", str(CONCURRENCY), "--loglevel", "WARNING"],
@@ -110,7 +110,7 @@ def celery_worker(
 
 
 def rivals_environment(backend: Backend, modules: str) -> dict[str, str]:
-    """The environment for the tutorial's modules: their URLs, and the import path."""
+    """The environment for the tutorial's modules: their two URLs, and their import path."""
     return environment(
         TUTORIAL_BROKER_URL=backend.rivals_url,
         TUTORIAL_RESULT_BACKEND=backend.rivals_url,

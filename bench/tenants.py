@@ -1,9 +1,8 @@
-"""Tenants: how long one waits beside another's flood, and what quotas cost.
+"""Tenants: how long one waits while another floods the queue, and what quotas cost.
 
-A light tenant makes a call at a time, alone and while another tenant's calls fill the queue; all
-calls take the same time. The cost of quotas is the p50 of an ephemeral Add at a gateway whose
-tenants have limits that are never reached, against one whose tenants have none; both know their
-callers.
+A light tenant makes one call at a time, alone and while another tenant's calls fill the queue; all
+calls take the same time. The cost of quotas is the p50 of an ephemeral Add: a gateway whose tenants
+have limits that are never reached is compared with one without limits. Both authenticate callers.
 """
 
 from __future__ import annotations
@@ -36,7 +35,7 @@ _KINDS = {"Unary": "durable", "Quick": "ephemeral"}
 
 @dataclass(frozen=True)
 class Plan:
-    """The calls of the flood that wait at a time, the rounds, and the timed calls in each."""
+    """The calls that the flood keeps waiting, the rounds, and the timed calls in each."""
 
     flood: int
     rounds: int
@@ -49,7 +48,7 @@ QUICK = Plan(flood=100, rounds=1, light_calls=10, add_calls=50)
 
 
 def measure(stage: Stage, plan: Plan) -> Iterator[Figure]:
-    """A gateway that knows two tenants; then two gateways, with and without quotas."""
+    """First a gateway that knows two tenants; then two gateways, with and without quotas."""
     for method, kind in _KINDS.items():
         with _site() as (address, tenants):
             beside = interleave(plan.rounds, _light(address, tenants, method, plan))
@@ -80,7 +79,7 @@ def measure(stage: Stage, plan: Plan) -> Iterator[Figure]:
 
 @contextmanager
 def _site() -> Iterator[tuple[str, Tenants]]:
-    """A gateway and a worker that insists on its time."""
+    """A gateway and an echo worker; the address, and the tenants that the gateway knows."""
     with ExitStack() as stack:
         folder = stack.enter_context(short_folder())
         tenants = Tenants(folder, "flood", "light")
@@ -108,7 +107,7 @@ def _light(
 
 @contextmanager
 def _flood(tenant: Tenant, method: str, waiting: int) -> Iterator[None]:
-    """Keeps so many calls of the tenant waiting until the block is left."""
+    """Keeps `waiting` calls of the tenant in flight until the block is left."""
     is_over = threading.Event()
     calls: set[Any] = set()
 
@@ -134,7 +133,7 @@ def _flood(tenant: Tenant, method: str, waiting: int) -> Iterator[None]:
 
 @contextmanager
 def _quotas() -> Iterator[list[tuple[str, Callable[[], None]]]]:
-    """An ephemeral Add at a gateway with quotas, and at one without."""
+    """Functions that make an ephemeral Add at a gateway with quotas, and at one without."""
     with ExitStack() as stack:
         folder: Path = stack.enter_context(short_folder())
         tenants = Tenants(folder, "acme")

@@ -1,7 +1,7 @@
 """The cost of TLS: CPU and rate of a saturated ephemeral Add, and CPU of a new connection.
 
-Gateways in plain text, with TLS, and with certificates of callers (mTLS) take turns; one worker and
-one ledger serve all three.
+Three gateways take turns: without TLS, with TLS, and with client certificates too (mTLS). One
+worker and one ledger serve all three.
 """
 
 from __future__ import annotations
@@ -51,12 +51,12 @@ class Gateway:
     address: str
     pid: int
     variables: Mapping[str, str]
-    """Those of the load."""
+    """Environment variables for the load process."""
     credentials: grpc.ChannelCredentials | None
 
 
 def measure(stage: Stage, plan: Plan) -> Iterator[Figure]:
-    """The costs by front."""
+    """The costs with each front."""
     for front in plan.fronts:
         with _gateways(front) as gateways:
             calls = interleave(
@@ -83,7 +83,7 @@ def measure(stage: Stage, plan: Plan) -> Iterator[Figure]:
 
 @contextmanager
 def _gateways(front: str) -> Iterator[dict[str, Gateway]]:
-    """A gateway of each kind, on one ledger with one worker."""
+    """A gateway of each of `_KINDS`, on one ledger with one worker."""
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         authority = Authority(folder)
@@ -116,7 +116,7 @@ def _gateways(front: str) -> Iterator[dict[str, Gateway]]:
 
 
 def _saturated(gateway: Gateway, plan: Plan) -> Callable[[], tuple[float, float]]:
-    """Makes a load; returns the gateway's µs of CPU a call, and the rate."""
+    """A function that makes a load; it returns the gateway's µs of CPU a call, and the rate."""
 
     def cost() -> tuple[float, float]:
         before = cpu_ms([gateway.pid])
@@ -127,7 +127,7 @@ def _saturated(gateway: Gateway, plan: Plan) -> Callable[[], tuple[float, float]
 
 
 def _connecting(gateway: Gateway, plan: Plan) -> Callable[[], float]:
-    """Makes calls over new connections, one after the other; returns the gateway's µs a call."""
+    """A function that makes each call on a new connection; it returns the gateway's µs a call."""
 
     def cost() -> float:
         before = cpu_ms([gateway.pid])

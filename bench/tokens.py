@@ -1,8 +1,8 @@
 """The cost of tokens.
 
-The CPU time to verify one, by its kind: a JWT at first sight and again, and an API key. And how
-long a caller waits beside others whose tokens name keys that there are none of, which could have
-the keys fetched for each of them.
+First, the CPU time to verify a token: a JWT that is new, a JWT that was verified before, and an API
+key. Then, how long a caller waits beside others whose tokens name unknown keys: a careless gateway
+would fetch the provider's keys for each of them.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ class Plan:
     rounds: int
     tokens: int
     others: int
-    """Tokens beside which a caller waits."""
+    """The tokens of the other callers, in the second measurement."""
 
 
 FULL = Plan(rounds=7, tokens=500, others=1000)
@@ -61,7 +61,7 @@ QUICK = Plan(rounds=1, tokens=100, others=200)
 
 
 def measure(_: Stage, plan: Plan) -> Iterator[Figure]:
-    """The guard's work for a call, without a gateway; then a gateway that is flooded."""
+    """Verifies tokens in this process; then calls a gateway that others flood."""
     yield from _verifying(plan)
     yield from _beside_others(plan)
 
@@ -103,7 +103,7 @@ def _verifiers(folder: Path, provider: IdentityProvider) -> tuple[Verifiers, str
 def _first_sight(
     verifiers: Verifiers, provider: IdentityProvider, algorithm: str, count: int
 ) -> float:
-    """µs a token, of tokens that nobody has seen."""
+    """The µs of CPU to verify a token that is new to the verifiers."""
     now = str(time.time_ns())
     tokens = [provider.token(f"{algorithm}-0", jti=f"{now}-{number}") for number in range(count)]
     return asyncio.run(_verified(verifiers, tokens))
@@ -117,7 +117,7 @@ async def _verified(verifiers: Verifiers, tokens: Sequence[str]) -> float:
 
 
 def _again(verifiers: Verifiers, token: str, count: int) -> float:
-    """µs to find out whose token it is."""
+    """The µs of CPU to look up a token that was verified before, or an API key."""
     remembered: Callable[[str], object] = verifiers.remembered
     began = time.process_time()
     for _ in range(count):
@@ -126,7 +126,7 @@ def _again(verifiers: Verifiers, token: str, count: int) -> float:
 
 
 def _beside_others(plan: Plan) -> Iterator[Figure]:
-    """The p99 of a caller with an API key beside calls with tokens, good ones and others."""
+    """The p99 of a caller with an API key, beside calls with good tokens and with unknown keys."""
     provider = IdentityProvider()
     with _flooded_gateway(provider) as (address, key, folder):
         beside = partial(_p99_ms, address, key, folder)
@@ -145,7 +145,7 @@ def _beside_others(plan: Plan) -> Iterator[Figure]:
 
 @contextmanager
 def _flooded_gateway(provider: IdentityProvider) -> Iterator[tuple[str, str, Path]]:
-    """The address, the token of a known caller, and a folder."""
+    """Yields a gateway's address, the token of a caller that it knows, and a folder for tokens."""
     with ExitStack() as stack:
         folder = Path(stack.enter_context(TemporaryDirectory()))
         server = stack.enter_context(jwks_server())
@@ -167,14 +167,14 @@ def _flooded_gateway(provider: IdentityProvider) -> Iterator[tuple[str, str, Pat
 
 
 def _of_unknown_keys(provider: IdentityProvider, count: int) -> list[str]:
-    """Tokens that are good but for the ids of their keys."""
+    """A good token with random key ids in its header; its signature no longer matches."""
     _, claims, signature = provider.token().split(".")
     heads = ({"alg": "RS256", "kid": secrets.token_hex(8)} for _ in range(count))
     return [f"{segment(head)}.{claims}.{signature}" for head in heads]
 
 
 def _p99_ms(address: str, key: str, folder: Path, tokens: Sequence[str]) -> float:
-    """Of calls one after the other, while a process makes a call with each token."""
+    """The p99 of calls made one after the other, while a process makes a call with each token."""
     (folder / "tokens").write_text("\n".join(tokens))
     command = [sys.executable, "-m", "bench.load.many_tokens", address, str(folder / "tokens")]
     metadata = (("authorization", f"Bearer {key}"),)

@@ -1,7 +1,7 @@
 """The cost of traces for a saturated ephemeral Add: CPU of gateway, worker and ledger for a call.
 
-Systems without traces, and with none, 1% and all of the calls sampled, take turns. Spans go by
-OTLP over gRPC to a receiver in this process, which does not read them.
+Four systems take turns: without traces, and with traces that sample none, 1% or all of the calls.
+Spans go by OTLP over gRPC to a receiver in this process, which does not read them.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ SAMPLED = {
     "1% of the calls sampled": (("parentbased_traceidratio", "0.01"), Goal(1.05)),
     "all calls sampled": (("parentbased_always_on", ""), Goal(1.3)),
 }
-"""Each sampler, and what a call may cost then against one without traces."""
+"""Each sampler with its argument, and the goal: a call's CPU, as a ratio to that without traces."""
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ QUICK = Plan(rounds=1, load_s=0.5, in_flight=64)
 
 
 def measure(stage: Stage, plan: Plan) -> Iterator[Figure]:
-    """A system of its own for each sampler, and one that traces nothing."""
+    """Starts a system for each sampler, and one without traces; they take turns."""
     with ExitStack() as stack:
         endpoint = stack.enter_context(_receiver())
         costs = {_OFF: stack.enter_context(_system({}, plan))}
@@ -63,7 +63,7 @@ def measure(stage: Stage, plan: Plan) -> Iterator[Figure]:
 
 @contextmanager
 def _system(env: dict[str, str], plan: Plan) -> Iterator[Callable[[], float]]:
-    """Makes a load, and returns the µs of CPU that a call took."""
+    """Starts a system; yields a function that makes a load and returns the µs of CPU of a call."""
     with systems.backend() as plain:
         backend = replace(plain, product_env={**plain.product_env, **env})
         with (
@@ -82,7 +82,7 @@ def _system(env: dict[str, str], plan: Plan) -> Iterator[Callable[[], float]]:
 
 @contextmanager
 def _receiver() -> Iterator[str]:
-    """An OTLP receiver that throws away what it gets; its endpoint."""
+    """Runs an OTLP receiver that throws away what it gets; yields its endpoint."""
     take = grpc.unary_unary_rpc_method_handler(lambda spans, context: b"")
     service = "opentelemetry.proto.collector.trace.v1.TraceService"
     server = grpc.server(ThreadPoolExecutor(1))

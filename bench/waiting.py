@@ -17,7 +17,7 @@ from forebay_backends.ledger.keys import PARTITIONS, partition_prefix
 from tests.harness import environment, eventually, process
 
 _SERVICES = '["forebay.compute.v1.compute_pb2", "tests.echo.v1.echo_pb2"]'
-_QUEUE = "echo"  # which nobody consumes
+_QUEUE = "echo"  # no worker consumes it, so its calls wait
 _WARM_UP_CALLS = 50
 _OPENED_WITHIN_S = 120.0
 _KB = 1e3
@@ -38,7 +38,7 @@ QUICK = Plan(waiting=500, rounds=1, add_calls=100)
 
 @dataclass(frozen=True)
 class Waiting:
-    """Memory of a waiting call in kB; Add's p50 without and with waiting calls."""
+    """A waiting call's memory in kB; Add's p50 without and with waiting calls."""
 
     kb: float
     alone_ms: float = 0.0
@@ -46,7 +46,7 @@ class Waiting:
 
 
 def measure(stage: Stage, plan: Plan) -> Iterator[Figure]:
-    """A fresh gateway and a fresh bare server in each round."""
+    """Each round starts a fresh gateway and a fresh bare server."""
     with (
         systems.backend(FOREBAY_SERVICES=_SERVICES, FOREBAY_QUEUE_WAIT_S="600") as backend,
         systems.celery_worker("forebay_workers", "add", backend.product_env),
@@ -104,7 +104,7 @@ def _at_a_bare_server(plan: Plan) -> Waiting:
 def _with_waiting(
     address: str, pid: int, count: int, work: Callable[[], float]
 ) -> tuple[float, float]:
-    """The kB of each waiting caller, and the result of the work that runs meanwhile."""
+    """The kB of each waiting caller, and the result of `work`, which runs while they wait."""
     with _callers(address, 20):
         pass  # warm-up: objects that a server creates once exist now
     before = psutil.Process(pid).memory_info().rss

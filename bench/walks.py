@@ -1,11 +1,12 @@
 """Counts the files that run for one call, and the calls from one package into another.
 
 `python -m bench.walks [-v]` takes a minute. It runs gateway, worker and client in one process; a
-profile hook records which of our functions call which. Only what every one of several calls does
-is counted, so periodic work is left out. So are generated code, the folders `testing`, which run
-only because all is in one process, and the thread that looks for slow callbacks.
+profile hook records which of our functions call which. Each call is made several times, and only
+what happens every time is counted, so periodic work is left out. Three more things are left out:
+generated code; the folders `testing`, whose code runs only because everything is in one process;
+and the thread that looks for slow callbacks.
 
-The walk of a lost worker begins when a process sweeps the ledger and finds the expired lease, and
+For a lost worker, the record begins with the sweep of the ledger that finds the expired lease, and
 ends when the caller has an item of the second attempt.
 """
 
@@ -47,7 +48,7 @@ _NOT_COUNTED = {"site-packages", "testing", "profiling"}
 
 @dataclass
 class Walk:
-    """Files by their path below the package; calls between packages as (caller, callee)."""
+    """The files that ran, as paths from the package on; calls between packages (caller, callee)."""
 
     files: set[str] = field(default_factory=set)
     crossings: set[tuple[str, str]] = field(default_factory=set)
@@ -71,11 +72,11 @@ class Tracer:
         sys.setprofile(self._hook)
 
     def start(self) -> None:
-        """Begins a walk, in place of one that is being recorded."""
+        """Begins a new walk; a walk that is being recorded is dropped."""
         self._walk = Walk()
 
     def stop(self) -> Walk:
-        """The walk since the last start."""
+        """Ends the recording and returns the walk since the last `start`."""
         walk, self._walk = self._walk, None
         assert walk is not None
         return walk
@@ -87,7 +88,7 @@ class Tracer:
 
 
 def _caller_of(frame: FrameType) -> str | None:
-    """The next function of ours up the stack."""
+    """The nearest counted function up the stack: foreign functions in between are skipped."""
     above = frame.f_back
     while above is not None:
         name = _name_of(above)
@@ -98,7 +99,7 @@ def _caller_of(frame: FrameType) -> str | None:
 
 
 def _name_of(frame: FrameType) -> str | None:
-    """`forebay_gateway/rpc/incoming.py:receive`; None for code that is not counted."""
+    """File and function, as `forebay_gateway/rpc/incoming.py:receive`; None if not counted."""
     path = Path(frame.f_code.co_filename)
     if "_pb2" in path.name or not _NOT_COUNTED.isdisjoint(path.parts):
         return None
@@ -138,7 +139,7 @@ def walks_of_calls(tracer: Tracer) -> Iterator[tuple[str, Walk]]:
 
 
 def walk_of_lost_worker(tracer: Tracer) -> Walk:
-    """The walk of a Factorial whose worker is killed, to an item from another worker."""
+    """The walk of a Factorial whose worker is killed, until an item comes from another worker."""
     methods = [one for one in read_methods([SERVICE]) if one.route.queue == "factorial"]
     folder = Path(tempfile.mkdtemp(prefix="forebay-"))
     with EmbeddedServer(folder, remove=True) as server:

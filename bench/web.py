@@ -1,4 +1,4 @@
-"""The cost of a call from the web: JSON by Connect, by Envoy's transcoder, and gRPC itself.
+"""The cost of a call from the web: JSON over Connect, JSON by Envoy's transcoder, and plain gRPC.
 
 One gateway and one worker serve all three in turn. The CPU is that of the gateway and, for the
 transcoder, of Envoy, which runs on one thread.
@@ -41,7 +41,7 @@ QUICK = Plan(rounds=1, load_s=0.5, in_flight=32)
 
 
 def measure(stage: Stage, plan: Plan) -> Iterator[Figure]:
-    """CPU, and calls a second."""
+    """CPU of a call, and calls a second."""
     with systems.backend() as backend:
         options = ("--web-listen", "127.0.0.1:0")
         env = backend.product_env
@@ -73,7 +73,7 @@ def measure(stage: Stage, plan: Plan) -> Iterator[Figure]:
 
 
 def _cost(pids: list[int], make: Callable[[], load.Load]) -> Callable[[], tuple[float, float]]:
-    """Makes a load; returns the µs of CPU a call, and the rate."""
+    """A function that makes a load; it returns the processes' µs of CPU a call, and the rate."""
 
     def cost() -> tuple[float, float]:
         before = cpu_ms(pids)
@@ -94,7 +94,7 @@ def _grpc_load(address: str, plan: Plan) -> load.Load:
 
 @contextmanager
 def _transcoder(gateway: str) -> Iterator[tuple[str, int]]:
-    """Envoy, which makes gRPC of JSON; its address and process id."""
+    """Runs an Envoy that converts JSON to gRPC; yields its address and process id."""
     port = free_port()
     with short_folder() as folder:
         file = folder / "envoy.json"
@@ -106,14 +106,14 @@ def _transcoder(gateway: str) -> Iterator[tuple[str, int]]:
 
 
 def _filter(folder: Path) -> dict[str, object]:
-    """The transcoder of ComputeService's methods at their paths of gRPC."""
+    """The configuration of a transcoder that serves ComputeService at gRPC's own paths."""
     descriptors = descriptor_pb2.FileDescriptorSet()
     for file in with_dependencies([compute_pb2.DESCRIPTOR]):
         proto = descriptors.file.add()
         file.CopyToProto(proto)
         for service in proto.service:
             for method in service.method:
-                method.options.Clear()  # it maps no method with a path of its own to gRPC's path
+                method.options.Clear()  # `auto_mapping` skips methods with `google.api.http`
     path = folder / "descriptors.binpb"
     path.write_bytes(descriptors.SerializeToString())
     kind = "envoy.extensions.filters.http.grpc_json_transcoder.v3.GrpcJsonTranscoder"

@@ -1,8 +1,8 @@
-"""The tutorial's three calls, from nothing to nothing.
+"""Makes the tutorial's three calls, starts all that they need, and stops it afterwards.
 
 Starts `forebay up` (the embedded server, three Celery workers, the gateway) in a
 folder of its own, calls Factorial, MatMul and Add through the generated stub,
-shows progress and results, and stops all that it started. `make demo` runs it.
+shows progress and results, and stops everything it started. `make demo` runs it.
 """
 
 from __future__ import annotations
@@ -50,9 +50,9 @@ def main() -> None:
 
 @contextmanager
 def forebay_up(folder: str) -> Iterator[str]:
-    """Everything, on a free port; the gateway's address."""
+    """Runs `forebay up` on a free port until the block is left; yields the gateway's address."""
     command = Path(sys.executable).parent / "forebay"
-    # Settings of the machine's own must not lead the demo to another backend.
+    # The user's own Forebay settings could lead the demo to another backend.
     env = {name: value for name, value in os.environ.items() if not name.startswith("FOREBAY_")}
     with subprocess.Popen(
         [command, "up", "--listen", "127.0.0.1:0", "--data-dir", folder],
@@ -60,7 +60,7 @@ def forebay_up(folder: str) -> Iterator[str]:
         env=env,
         cwd=folder,
         text=True,
-        process_group=0,  # a terminal's Ctrl-C is for the demo, which then stops it
+        process_group=0,  # so that Ctrl-C reaches only the demo, which then stops `forebay up`
     ) as up:
         try:
             line = up.stdout.readline() if up.stdout else ""
@@ -72,7 +72,7 @@ def forebay_up(folder: str) -> Iterator[str]:
 
 
 def factorial(stub: ComputeServiceStub, n: int) -> None:
-    """n!, with a progress bar."""
+    """Computes n! and shows its progress."""
     digits = ""
     with progress_bar(f"Factorial({n})") as advance:
         for response in stub.Factorial(FactorialRequest(n=n), timeout=TIMEOUT_S):
@@ -89,7 +89,7 @@ def factorial(stub: ComputeServiceStub, n: int) -> None:
 
 
 def mat_mul(stub: ComputeServiceStub, m: int, n: int) -> None:
-    """The product of two random matrices."""
+    """Multiplies random matrices, m×n by n×m, and shows the progress."""
     request = MatMulRequest(random=RandomOperands(m=m, n=n))
     data = b""
     with progress_bar(f"MatMul({m}, {n})") as advance:
@@ -109,13 +109,13 @@ def mat_mul(stub: ComputeServiceStub, m: int, n: int) -> None:
 
 
 def add(stub: ComputeServiceStub, x: float, y: float) -> None:
-    """X + y."""
+    """Adds two numbers."""
     show(f"Add({x:g}, {y:g})", f"{stub.Add(AddRequest(x=x, y=y), timeout=TIMEOUT_S).sum:g}")
 
 
 @contextmanager
 def progress_bar(what: str) -> Iterator[Callable[[float, str], None]]:
-    """A bar on a terminal, lines elsewhere; the function that tells how far and where it is."""
+    """Shows a bar on a terminal, or else lines; yields a function that takes fraction and stage."""
     with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
         bar = progress.add_task(what, total=1.0)
 
@@ -128,7 +128,7 @@ def progress_bar(what: str) -> Iterator[Callable[[float, str], None]]:
 
 
 def show(what: str, text: str) -> None:
-    """A result; a long one shortened, with its length and a digest."""
+    """Prints a result; shortens a long one and adds its length and a digest."""
     if len(text) > 80:
         digest = hashlib.sha256(text.encode()).hexdigest()[:16]
         text = f"{text[:24]} … {text[-24:]} ({len(text)} characters, sha256 {digest}…)"
@@ -136,7 +136,7 @@ def show(what: str, text: str) -> None:
 
 
 def interrupted(number: int, _: object) -> None:
-    """Ends the demo as its end does: what it started is stopped, and its folder removed."""
+    """Exits by an exception, so that all processes are stopped and the folder is removed."""
     sys.exit(128 + number)
 
 

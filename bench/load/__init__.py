@@ -12,14 +12,14 @@ from dataclasses import asdict, dataclass, field
 from bench.rounds import quantile
 
 WARM_UP_S = 0.5
-"""At the start of a load, not counted."""
+"""Responses in the first half second of a load are not counted."""
 SHARES = (0.01, 0.05, 0.1, 0.25, 0.5, 0.75, 0.9, 0.95, 0.99, 0.999)
-"""Of the calls, those whose times are kept."""
+"""The quantiles of the calls' times that a load reports."""
 _START_AND_END_S = 60.0
 
 
 class Window:
-    """The time window in which responses are counted, on the clock of `now`."""
+    """The time window in which responses are counted, on the clock of `time.perf_counter`."""
 
     def __init__(self, seconds: float) -> None:
         self.begin = time.perf_counter() + WARM_UP_S
@@ -27,16 +27,15 @@ class Window:
         self.seconds = seconds
 
     def counts(self, now: float) -> bool:
-        """Whether a response at this time is counted."""
         return self.begin <= now < self.end
 
 
 @dataclass(frozen=True)
 class Load:
-    """Calls answered per second, their times, and what they failed with.
+    """Calls answered per second, their times, and the number of failures by error.
 
-    `times_ms` are those of the shares of `SHARES`; `cpu_us` is what a call costs the load
-    process itself; `calls` are all that were answered, in the warm-up too.
+    `times_ms` are the quantiles of `SHARES`. `cpu_us` is what a call costs the load process itself.
+    `calls` counts all answered calls, with those of the warm-up.
     """
 
     rate: float
@@ -47,12 +46,10 @@ class Load:
 
     @property
     def p50_ms(self) -> float:
-        """The median time."""
         return self.times_ms[SHARES.index(0.5)]
 
     @property
     def p99_ms(self) -> float:
-        """The 99th percentile."""
         return self.times_ms[SHARES.index(0.99)]
 
 
@@ -73,14 +70,14 @@ def of_times(
 
 
 def as_json(load: Load) -> str:
-    """A line that `run` reads."""
+    """The load as one line of JSON, which `run` reads."""
     return json.dumps(asdict(load))
 
 
 def run(program: str, *words: object, env: Mapping[str, str], seconds: float) -> Load:
-    """Runs a load process for that time, and returns its measurements.
+    """Runs a load process for so many seconds and the warm-up, and returns its measurements.
 
-    Raises RuntimeError if any call failed: a rate with failures is none.
+    Raises RuntimeError if any call failed, since failed calls would distort the rate.
     """
     command = [sys.executable, "-m", program, *map(str, words), str(seconds)]
     done = subprocess.run(

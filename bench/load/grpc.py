@@ -1,8 +1,8 @@
 """`python -m bench.load.grpc ADDRESS KIND IN_FLIGHT CONNECTIONS SECONDS`: Add, again and again.
 
-KIND is `ephemeral`, `durable` (each call with an id of its own) or `echo` (the answer is
-the request). So many calls are in flight at any time, each begun when one is answered. Variables
-name the files of TLS: the server's CA, and this client's certificate and key.
+KIND is `ephemeral`, `durable` (each call has an id of its own) or `echo` (the answer equals the
+request). IN_FLIGHT calls are in flight at any time: each answer starts a new call. For TLS, the
+variables BENCH_TLS_* name the files of the server's CA and of this client's certificate and key.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _PATH = "/forebay.compute.v1.ComputeService/Add"
 
 
 def call_of(kind: str) -> Call:
-    """4 + 6, as this kind of call."""
+    """A call of this kind that computes 4 + 6."""
     request = pb.AddRequest(x=4, y=6).SerializeToString()
     answer = request if kind == "echo" else pb.AddResponse(sum=10).SerializeToString()
     return Call(_PATH, request, answer, own_ids=kind == "durable")
@@ -38,7 +38,7 @@ def measured(
 ) -> load.Load:
     """Keeps `in_flight` calls in flight over `connections` connections.
 
-    Raises ConnectionLost if the server ends one, TimeoutError if it sends nothing for 30 s.
+    Raises ConnectionLost if the server ends one, and TimeoutError if nothing comes for 30 s.
     """
     shares = [in_flight // connections + (i < in_flight % connections) for i in range(connections)]
     with selectors.DefaultSelector() as selector:
@@ -59,7 +59,7 @@ def measured(
 
 
 def _calls(selector: selectors.BaseSelector, window: load.Window) -> tuple[list[float], float, int]:
-    """The times of the calls that were answered in the window, its CPU seconds, and all calls."""
+    """The times of calls answered in the window, its CPU seconds, and the number of all answers."""
     counted: list[float] = []
     calls = 0
     cpu_at_begin = 0.0
@@ -99,7 +99,7 @@ def _connected(address: str) -> socket.socket:
 
 
 def _received(connection: socket.socket) -> bytes:
-    """What has arrived; OpenSSL may hold more than the selector sees."""
+    """What has arrived, with decrypted bytes that OpenSSL holds where the selector sees none."""
     data = connection.recv(_READ_BYTES)
     while isinstance(connection, ssl.SSLSocket) and connection.pending():
         data += connection.recv(_READ_BYTES)
@@ -113,7 +113,7 @@ def _send(connection: socket.socket, session: Session) -> None:
 
 
 def main(arguments: list[str]) -> None:
-    """Prints the measurements."""
+    """Measures, and prints the result for `load.run`."""
     address, kind, in_flight, connections, seconds = arguments
     gc.disable()  # nothing here has cycles; a collection would show as the server's latency
     found = measured(address, call_of(kind), int(in_flight), int(connections), float(seconds))

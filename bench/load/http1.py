@@ -1,6 +1,6 @@
 """`python -m bench.load.http1 ADDRESS IN_FLIGHT SECONDS`: Add by a POST of JSON, again and again.
 
-So many calls are in flight at any time, each on a connection of its own, as HTTP/1.1 wants it.
+IN_FLIGHT calls are in flight at any time, each on its own connection, as HTTP/1.1 requires.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _SUM = 10
 
 
 class Connection:
-    """Makes one call after the other."""
+    """One connection, which makes one call after the other."""
 
     def __init__(self, address: str) -> None:
         host, _, port = address.rpartition(":")
@@ -37,12 +37,15 @@ class Connection:
         self._begun_at = 0.0
 
     def begin(self, now: float) -> None:
-        """Sends the request."""
+        """Sends the request; `now` is the call's start."""
         self._begun_at = now
         self.socket.sendall(self._request)
 
     def receive(self, now: float) -> tuple[float, str] | None:
-        """The time that the call took, and what it failed with; None while the answer comes."""
+        """Reads what has arrived; returns None until the answer is complete.
+
+        Then it returns the call's time in seconds and its failure, empty if there is none.
+        """
         data = self.socket.recv(_READ_BYTES)
         if not data:
             raise ConnectionError("the server closed the connection")
@@ -97,13 +100,13 @@ def _length(head: bytes) -> int:
 
 
 def _failure(head: bytes, body: bytes) -> str:
-    """Empty if it is the right answer."""
+    """What is wrong with the answer; empty if it is right."""
     status = head.split(b" ", 2)[1].decode()
     return "" if status == "200" and json.loads(body)["sum"] == _SUM else f"{status} {body[:99]!r}"
 
 
 def main(arguments: list[str]) -> None:
-    """Prints the measurements."""
+    """Measures, and prints the result for `load.run`."""
     address, in_flight, seconds = arguments
     gc.disable()  # nothing here has cycles; a collection would show as the server's latency
     print(load.as_json(measured(address, int(in_flight), float(seconds))))

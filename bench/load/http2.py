@@ -1,11 +1,11 @@
-"""Many equal unary gRPC calls on one HTTP/2 connection (RFC 9113), each for microseconds. No I/O.
+"""A client that makes equal unary gRPC calls on one HTTP/2 connection (RFC 9113). It does no I/O.
 
-A client library spends more on a call than a fast server does, so it would dominate the
-measurement. Here a request is a few prebuilt bytes. After the first request, its headers
-are in the server's table (HPACK, RFC 7541), as with any client that calls again. Only
-the stream's id changes and, optionally, a `forebay-call-id`. The client asks the server
-for responses without a header table (SETTINGS_HEADER_TABLE_SIZE 0), so that it can
-compare trailers byte by byte.
+A call costs this client microseconds. A client library spends more on a call than a fast
+server does, so it would dominate the measurement. Here a request is a few prebuilt bytes.
+The first request puts the headers into the server's table (HPACK, RFC 7541), as any client
+does that calls again. After that, requests differ only in the stream's id and, optionally,
+in a `forebay-call-id`. The client asks the server for responses without a header table
+(SETTINGS_HEADER_TABLE_SIZE 0), so that it can compare trailers byte by byte.
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ _HEAD_BYTES = 9
 _DEFAULT_WINDOW = 65_535
 _MOST_WINDOW = (1 << 31) - 1
 _STATUS_OK = (b"\x0bgrpc-status\x010", b"\x88\x9a\xca\xc8\xb2\x124\xda\x8f\x010")
-"""`grpc-status: 0` as a literal: as gRPC's servers write it, and with the name Huffman-coded, as
-nghttp2 does."""
+"""`grpc-status: 0` as literals: in plain text, as gRPC's servers write it, and with the name
+Huffman-coded, as nghttp2 does."""
 
 
 class ConnectionLost(Exception):
@@ -84,11 +84,11 @@ class Session:
 
     @property
     def in_flight(self) -> int:
-        """The number of calls that have begun and not ended, also of those that wait for credit."""
+        """The number of calls that have not ended, with those that still wait for credit."""
         return len(self._begun) + self._owed
 
     def begin(self, calls: int, now: float) -> None:
-        """Begins that many calls, as far as the server's flow control window allows."""
+        """Begins as many calls as the server's flow control window allows; the rest wait for it."""
         self._owed += calls
         able = min(self._owed, self._credit // self._requests.body_bytes)
         for _ in range(able):
@@ -100,8 +100,7 @@ class Session:
     def receive(self, data: bytes, now: float) -> list[float]:
         """Handles bytes from the server; returns the times (s) of the calls that they complete.
 
-        Failed calls are not among them, but are counted in `failures`, by their error.
-        Raises ConnectionLost.
+        Failed calls are counted in `failures` instead, by their error. Raises ConnectionLost.
         """
         data = self._rest + data
         at, end, times = 0, len(data), []
@@ -155,7 +154,7 @@ class Session:
 
 
 class _Requests:
-    """Prebuilt frames; the first of a connection fills the server's table of headers."""
+    """Prebuilt frames; the first request of a connection fills the server's table of headers."""
 
     def __init__(self, call: Call) -> None:
         encoder = Encoder()
@@ -170,7 +169,7 @@ class _Requests:
         self._body = call.body
 
     def append_to(self, outgoing: bytearray) -> int:
-        """Appends the next request; its stream's id."""
+        """Appends the next request, and returns its stream's id."""
         block = self._next_block
         self._next_block = self._block
         if self._own_ids:
@@ -183,7 +182,7 @@ class _Requests:
 
 
 def _literal(name: bytes, value: bytes) -> bytes:
-    """A header that enters no table (RFC 7541, 6.2.2); both under 127 bytes."""
+    """A header that enters no table (RFC 7541, 6.2.2); name and value are under 127 bytes."""
     return b"\x00%c%b%c%b" % (len(name), name, len(value), value)
 
 

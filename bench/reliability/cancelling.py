@@ -24,7 +24,10 @@ _OVER = re.compile(r"Task echo\.\S+ (succeeded|raised)|Task handler raised error
 
 
 def many(count: int) -> str:
-    """Cancels `count` calls, each at a random time; reports how many handlers ran on."""
+    """Cancels `count` calls, each at a random time; reports how their handlers ended.
+
+    Fails if a handler still runs or a call's record has not ended.
+    """
     with echo_system() as system:
         worker = system.worker(_SLOTS)
         seconds = asyncio.run(_cancel(system.address, count))
@@ -45,7 +48,11 @@ def many(count: int) -> str:
 
 
 def soon(rounds: int) -> str:
-    """The time from a cancellation until the slot is free: handlers that check it, and others."""
+    """The time from a cancellation until the slot is free.
+
+    Some handlers check whether the call is cancelled, others never do. For comparison, it also
+    measures a slot that is free from the start.
+    """
     with echo_system() as system:
         system.worker(1)
         with grpc.insecure_channel(system.address) as channel:
@@ -81,7 +88,10 @@ async def _cancel(address: str, count: int) -> float:
 
 
 def _until_free(system: EchoSystem, stub: EchoServiceStub, act: str) -> float:
-    """The time from the cancellation of the running call, if any, to the next call's response."""
+    """The time from the cancellation of a running call to the next call's response.
+
+    `act` is what the running call does; if it is empty, no call runs.
+    """
     call = None
     if act:
         call_id = f"cancelled-{time.monotonic_ns()}"

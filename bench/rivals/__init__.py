@@ -1,6 +1,7 @@
-"""The contenders that Forebay is compared with, each in a process of its own.
+"""The contenders that Forebay is compared with, each in processes of its own.
 
-`tutorial/` holds the tutorial's modules, word for word; they read two URLs from the environment.
+`examples/tutorial/` holds the Celery tutorial's modules, word for word; only their celeryconfig.py
+is changed: it reads two URLs from the environment.
 """
 
 from __future__ import annotations
@@ -36,7 +37,7 @@ class Server:
 
 @contextmanager
 def tutorial(backend: Backend) -> Iterator[dict[str, str]]:
-    """The tutorial's workers for add and mat_mul; the environment that its callers need."""
+    """Runs the tutorial's workers for add and mat_mul; yields the environment for its callers."""
     env = rivals_environment(backend, MODULES)
     with ExitStack() as stack:
         for module, queue in (("add_module", "add"), ("mat_mul_module", "mat_mul")):
@@ -45,7 +46,7 @@ def tutorial(backend: Backend) -> Iterator[dict[str, str]]:
 
 
 def task(env: dict[str, str], module: str, name: str) -> Any:
-    """A task of the tutorial's, to be called from this process."""
+    """A task of the tutorial, to be called from this process, whose environment it changes."""
     os.environ.update({key: env[key] for key in env if key.startswith("TUTORIAL_")})
     if MODULES not in sys.path:
         sys.path.append(MODULES)
@@ -54,7 +55,7 @@ def task(env: dict[str, str], module: str, name: str) -> Any:
 
 @contextmanager
 def echo(processes: int = 1) -> Iterator[Server]:
-    """A bare `grpc.aio` echo server of one process or several."""
+    """A bare `grpc.aio` echo server of one process, or of several that share a port."""
     with ExitStack() as stack:
         words: tuple[str, ...] = ()
         pids: list[int] = []
@@ -91,8 +92,8 @@ def servicer(env: dict[str, str], threads: int) -> Iterator[str]:
 def ray_serve(*, haproxy: bool) -> Iterator[str | Absent]:
     """Ray Serve over gRPC: its address, or why it is absent.
 
-    Requests go through Ray's own proxy or, in the fastest documented setup, through the HAProxy
-    that Ray includes, directly to the replica.
+    Requests go through Ray's own proxy or, with `haproxy`, through the HAProxy that Ray includes,
+    which sends them directly to the replica: the fastest documented setup.
     """
     name = RAY_SERVE_HAPROXY if haproxy else RAY_SERVE
     with ExitStack() as stack:
@@ -115,7 +116,7 @@ def ray_serve(*, haproxy: bool) -> Iterator[str | Absent]:
 
 
 def _ray_settings(folder: Path, *, haproxy: bool) -> dict[str, str]:
-    """Ray's variables: for speed, to keep its files in the folder, and to send nothing home."""
+    """Ray's variables: for speed, to keep its files in the folder, and to send no usage reports."""
     return environment(
         PYTHONPATH=str(ray_environment.ROOT / "clients" / "python"),
         HOME=str(folder),

@@ -46,7 +46,7 @@ _LABEL = re.compile(r"\{\{(\w+)\}\}")
 
 @dataclass(frozen=True)
 class Line:
-    """A series: what the legend says, and its points in seconds and the panel's unit."""
+    """A series: its text in the legend, and points of seconds since the start and a value."""
 
     label: str
     points: list[tuple[float, float]]
@@ -62,7 +62,7 @@ class Panel:
 
 
 def rows() -> dict[str, list[dict[str, Any]]]:
-    """The dashboard's panels by the name of their row, in its order."""
+    """The dashboard's panels by row, in the dashboard's order; a key is the title in kebab case."""
     found: dict[str, list[dict[str, Any]]] = {}
     for panel in dashboard()["panels"]:
         if panel["type"] == "row":
@@ -75,7 +75,7 @@ def rows() -> dict[str, list[dict[str, Any]]]:
 def read(
     panel: dict[str, Any], prometheus: Prometheus, start_s: float, end_s: float, step_s: float
 ) -> Panel:
-    """Runs the panel's queries."""
+    """The panel with the results of its queries."""
     lines = [
         Line(_label(target["legendFormat"], series["metric"]), _points(series, start_s))
         for target in panel["targets"]
@@ -137,7 +137,7 @@ def _formatter(unit: str) -> Any:
 
 
 def _label(form: str, labels: dict[str, str]) -> str:
-    """The legend's text; a method without its package."""
+    """Puts the labels into the legend's text; a method's full name loses its package."""
     return _LABEL.sub(lambda name: labels.get(name[1], "").rpartition("v1.")[2], form)
 
 

@@ -15,7 +15,7 @@ from google.protobuf import descriptor_pb2
 ROOT = Path(__file__).parents[2]
 _TYPES = descriptor_pb2.FieldDescriptorProto.Type
 
-# Numbers of fields in descriptor.proto: the path to a comment is made of them.
+# Field numbers in descriptor.proto, of which a comment's path consists.
 _MESSAGE, _ENUM, _SERVICE, _SYNTAX = 4, 5, 6, 12
 _ENTRY = 2  # a message's field, an enum's value, a service's method
 
@@ -26,7 +26,7 @@ Comments: TypeAlias = Mapping[tuple[int, ...], str]
 class Entry:
     """A service's method, a message's field or an enum's value.
 
-    A method's `type` is what goes in and what comes out; a value's is empty.
+    A method's `type` names its request and its response; an enum value's is empty.
     """
 
     name: str
@@ -38,7 +38,7 @@ class Entry:
 class Declared:
     """A service, a message or an enum, with its entries in the file's order.
 
-    `kind` is what its entries are: method, field or value.
+    `kind` says what its entries are: method, field or value.
     """
 
     kind: str
@@ -49,7 +49,7 @@ class Declared:
 
 @cache
 def declared(file: str) -> tuple[Declared, ...]:
-    """What a file below `protos` declares at its top: services, then messages, then enums."""
+    """The top-level services, then messages, then enums of a file, whose path is below `protos`."""
     found = _found(file)
     comments = _comments(found)
     return (
@@ -60,7 +60,7 @@ def declared(file: str) -> tuple[Declared, ...]:
 
 
 def about(file: str) -> str:
-    """The comment at a file's head."""
+    """The comment above the `syntax` of a file, whose path is below `protos`."""
     return _comments(_found(file))[_SYNTAX,]
 
 

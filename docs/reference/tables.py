@@ -1,4 +1,4 @@
-"""The tables of the reference, each made from one source. All return Markdown."""
+"""The reference's tables: each function makes one from its source and returns Markdown."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _CONNECTION_ROW = "[TLS and token](#tls-and-token) of the connection."
 
 
 def protobuf(file: str, *names: str) -> str:
-    """What a `.proto` file declares, or those of the names: a heading and a table for each."""
+    """A heading and a table for each declaration of a `.proto` file, or for those in `names`."""
     known = {one.name for one in declared(file)}
     return "\n\n".join(
         _declared(one, known) for one in declared(file) if not names or one.name in names
@@ -52,7 +52,7 @@ def _declared(one: Declared, known: set[str]) -> str:
 
 
 def head(file: str) -> str:
-    """What a `.proto` file says of itself."""
+    """The comment at the head of a `.proto` file."""
     return inspect.cleandoc(about(file))
 
 
@@ -60,7 +60,7 @@ def reasons() -> str:
     """The reasons of `errors.proto`, each with its classes in `forebay.errors`."""
     (enum,) = declared("forebay/v1/errors.proto")
     rows = []
-    for entry in enum.entries[1:]:  # the first is not used
+    for entry in enum.entries[1:]:  # the first is UNSPECIFIED, which no error has
         reason = entry.name.removeprefix("ERROR_REASON_")
         status, _, what = _line(entry.comment).partition(". ")
         classes = [f"`{cls.__name__}`" for cls in _errors() if cls.reason == reason]
@@ -69,7 +69,7 @@ def reasons() -> str:
 
 
 def families() -> str:
-    """The families of `forebay.errors`: who must act."""
+    """The families of `forebay.errors`, which say who must act, with their members."""
     rows = [
         (f"`{cls.__name__}`", _doc(cls), ", ".join(f"`{m.__name__}`" for m in _below(cls)))
         for cls in errors.ForebayError.__subclasses__()
@@ -133,7 +133,7 @@ def _default_or_required(field: Any) -> str:
 
 
 def _default(field: Any) -> str:
-    """As one would set it; of a default that is made, what its maker says it is."""
+    """The default as a user would set it; for a default factory, the factory's docstring."""
     if inspect.isfunction(field.default_factory):
         return _doc(field.default_factory)
     default = field.get_default(call_default_factory=True)
@@ -145,7 +145,7 @@ def _default(field: Any) -> str:
 
 
 def metadata_keys() -> str:
-    """The keys in `forebay.metadata`; their docstrings say where each goes, then what it is."""
+    """The keys in `forebay.metadata`, whose docstrings have the form "where: description"."""
     body = ast.parse(inspect.getsource(metadata)).body
     rows = []
     for constant, said in pairwise(body):
@@ -160,14 +160,14 @@ def metadata_keys() -> str:
 
 
 def commands() -> str:
-    """The subcommands of `forebay`: what `--help` says of each."""
+    """The subcommands of `forebay`, with the text and options that `--help` shows."""
     points = sorted(entry_points(group=ENTRY_POINTS), key=lambda point: point.name)
     named = (named for point in points for named in _named(point.name, point.load()))
     return "\n\n".join(_command(name, command) for name, command in named)
 
 
 def _named(name: str, command: click.Command) -> Iterator[tuple[str, click.Command]]:
-    """The command, or those of a group."""
+    """The command itself or, if it is a group, its commands with their full names."""
     if not isinstance(command, click.Group):
         yield name, command
         return
@@ -229,7 +229,7 @@ def ledger_record() -> str:
 
 
 def metrics() -> str:
-    """All metrics, from the table that they are made of."""
+    """All metrics, from the table that defines them."""
     rows = [
         (
             f"`{one.name}`",
@@ -264,7 +264,7 @@ def _doc(of: object) -> str:
 
 
 def _line(text: str) -> str:
-    """A comment as one line; its paragraphs stay apart."""
+    """The text on one line, with `<br>` between its paragraphs."""
     paragraphs = re.split(r"\n\s*\n", text.strip())
     return "<br>".join(" ".join(paragraph.split()) for paragraph in paragraphs)
 
@@ -285,4 +285,4 @@ TABLES: dict[str, Callable[..., str]] = {
     "ledger_record": ledger_record,
     "metrics": metrics,
 }
-"""By the name that a page's region has."""
+"""The functions by the name that a page's region gives."""

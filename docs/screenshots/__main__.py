@@ -1,4 +1,4 @@
-"""Takes pictures of each view of the operators' page, and of the example for the browser."""
+"""Takes pictures of each view of the operators' page, and of the browser example."""
 
 from __future__ import annotations
 
@@ -68,7 +68,10 @@ def _up(folder: Path, port: int) -> Iterator[str]:
 
 
 def _calls(address: str, seconds: float) -> str:
-    """Makes calls of all kinds for that time; the id of one that succeeded. Some run on."""
+    """Calls Add and Factorial for some seconds, with and without success.
+
+    Returns the id of a call that succeeded. Three long calls still run afterwards.
+    """
     give_up = time.monotonic() + seconds
     channel = grpc.insecure_channel(address)
     stub, made = ComputeServiceStub(channel), "factorial-of-30"
