@@ -1,8 +1,8 @@
 """Names of operations. Pure.
 
-`operations/ID` is a call of the caller's own tenant, `tenants/TENANT/operations/ID` one of any. A
-call that was accepted while authentication was off has no tenant: for callers that have one it is
-`tenants//operations/ID`.
+`operations/ID` is a call of the caller's own tenant, `tenants/TENANT/operations/ID` a call of any
+tenant. A call that was accepted while authentication was off has no tenant: callers with a tenant
+name it `tenants//operations/ID`.
 """
 
 from __future__ import annotations
@@ -12,17 +12,17 @@ from forebay_backends.ledger.keys import CallKey
 
 COLLECTION = "operations"
 _TENANTS = "tenants"
-_ALL_TENANTS = f"{_TENANTS}/-/{COLLECTION}"  # as https://google.aip.dev/159 has it
+_ALL_TENANTS = f"{_TENANTS}/-/{COLLECTION}"  # https://google.aip.dev/159
 
 
 def name_of(call: CallKey, caller: str) -> str:
-    """The name of the call's operation, for a caller of that tenant."""
+    """The name of the call's operation, for a caller whose tenant is `caller`."""
     name = f"{COLLECTION}/{call.id}"
     return name if call.owner == caller else f"{_TENANTS}/{call.owner}/{name}"
 
 
 def call_of(name: str, caller: str) -> CallKey:
-    """The call of an operation's name; raises InvalidRequest for any other name."""
+    """The call that an operation's name refers to; raises InvalidRequest if there can't be one."""
     match name.split("/"):
         case ["operations", call_id]:
             key = f"{caller}/{call_id}"
@@ -37,7 +37,7 @@ def call_of(name: str, caller: str) -> CallKey:
 
 
 def owner_of_collection(name: str, caller: str, field: str = "name") -> str | None:
-    """Whose calls a listing of that name has; None: everyone's. Raises InvalidRequest.
+    """The tenant whose calls a name lists; None for all tenants. Raises InvalidRequest.
 
     The error names the `field` of the request.
     """

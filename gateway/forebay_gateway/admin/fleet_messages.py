@@ -1,4 +1,4 @@
-"""Builds the messages of queues and workers. Pure."""
+"""Builds the protobuf messages that describe queues and workers. Pure."""
 
 from __future__ import annotations
 
@@ -39,13 +39,13 @@ def busy_slots(methods: Sequence[Method], consumers: Sequence[WorkerPresence]) -
 
 
 NamesOf = Callable[[Sequence[str]], list[str]]
-"""Gets keys of calls; returns the names of the operations that the caller may know of."""
+"""Gets keys of calls; returns the operation names of those that the caller may see."""
 
 
 def worker_message(
     worker: WorkerPresence, method_of_task: Mapping[str, str], names_of: NamesOf
 ) -> pb.Worker:
-    """A worker; `method_of_task` has the methods that it does not name itself."""
+    """A worker; `method_of_task` has the methods of tasks for which the worker reports none."""
     return pb.Worker(
         name=node_of(worker),
         queues=worker.queues,
@@ -59,14 +59,14 @@ def worker_message(
 
 
 def stamp(time_ms: float) -> Timestamp:
-    """A time in ms since 1970."""
+    """Converts milliseconds since 1970."""
     message = Timestamp()
     message.FromMilliseconds(round(time_ms))
     return message
 
 
 def length(seconds: float | None) -> Duration | None:
-    """A duration; None stays None, which leaves a field unset."""
+    """Converts seconds; None stays None, which leaves a field unset."""
     if seconds is None:
         return None
     message = Duration()

@@ -21,7 +21,7 @@ class Observer(AutoResetEvent):
         self._kinds = kinds
 
     def on_event(self, event: CallEvent) -> None:
-        """Sets the observer if the event is of its kinds."""
+        """Sets the observer if the event is of one of its kinds."""
         if isinstance(event, self._kinds):
             self.set()
 

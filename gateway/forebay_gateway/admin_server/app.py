@@ -10,12 +10,12 @@ from starlette.responses import PlainTextResponse, Response
 from starlette.routing import BaseRoute, Route
 
 Scrape = Callable[[str], Awaitable[tuple[bytes, str]]]
-"""Gets an Accept header; returns the text and its content type."""
+"""Gets an Accept header; returns the metrics as text, and the content type."""
 IsReady = Callable[[], Awaitable[bool]]
 
 HEALTHZ, READYZ, METRICS = "/healthz", "/readyz", "/metrics"
 PROCESS, FLEET = "/metrics/process", "/metrics/fleet"
-"""The two parts of one process, for `gather.py`."""
+"""The two parts of one process's metrics, which `gather.py` reads."""
 
 
 def admin_app(scrape: Scrape, is_ready: IsReady, routes: Sequence[BaseRoute] = ()) -> Starlette:

@@ -1,4 +1,4 @@
-"""Passes a connection on to a Unix socket, byte for byte, no faster than the other end reads."""
+"""Relays a connection to a Unix socket, no faster than the other end reads."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ _CONNECT_S = 5.0
 
 
 class RelayEnd(asyncio.Protocol):
-    """One end of a relayed connection; what it reads, its peer writes."""
+    """One end of a relayed connection; its peer writes the bytes that this end reads."""
 
     def __init__(self) -> None:
         self.transport: asyncio.Transport | None = None
@@ -25,7 +25,7 @@ class RelayEnd(asyncio.Protocol):
             self.peer.transport.write(data)
 
     def eof_received(self) -> bool:
-        """The other direction stays open, until it ends as well."""
+        """Ends the peer's writing; the other direction stays open until it ends as well."""
         self._has_ended = True
         if self.peer is None or self.peer.transport is None:
             return False
@@ -51,9 +51,9 @@ class RelayEnd(asyncio.Protocol):
 
 
 class Relay(RelayEnd):
-    """The caller's end; connects to the first of the Unix sockets that is served.
+    """The caller's end; connects to the first of the Unix sockets that accepts.
 
-    If none is, the caller gets `unavailable`, and the connection is closed.
+    If none accepts, it sends the caller `unavailable` and closes the connection.
     """
 
     def __init__(self, sockets: Sequence[str], unavailable: bytes = b"") -> None:

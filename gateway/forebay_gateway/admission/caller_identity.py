@@ -1,9 +1,9 @@
-"""The caller of a call: the unit between which limits are shared. Pure.
+"""Identifies callers, between which limits are shared. Pure.
 
 With authentication a caller is a tenant, from wherever it calls. Without, it is a host: the peer's
 IPv4 address, or the /64 network of its IPv6 address, since one host usually gets a /64. On
 loopback, each connection is a caller, since all callers there share the address. Behind a proxy,
-all callers count as the proxy, and share eight ninths of each limit.
+all callers count as one, and one caller can use eight ninths of each limit.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ _TENANT = "tenant:"
 
 
 def caller_of(peer: str, tenant: str = "") -> str:
-    """`peer` is gRPC's; `tenant` is empty where authentication is off."""
+    """The caller; `peer` is gRPC's, `tenant` is empty if authentication is off."""
     return _TENANT + tenant if tenant else _host_of(peer)
 
 

@@ -22,11 +22,11 @@ class Event(StrEnum):
     KEYS = "keys"
     """Keys or certificates in force have changed."""
     OMITTED = "omitted"
-    """Denials of one peer that have no entries of their own: there were too many."""
+    """Denials of one peer that have no entries of their own, because there were too many."""
 
 
 class Decision(StrEnum):
-    """Whether the gateway did it."""
+    """Whether the gateway allowed the request, or accepted the new keys."""
 
     ALLOW = "allow"
     DENY = "deny"
@@ -34,10 +34,10 @@ class Decision(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Entry:
-    """Texts are empty where they are not known, or don't apply.
+    """An entry; a text is empty if it is not known or does not apply.
 
     `owner` is the tenant of the call, or `-` for all tenants. `message` is the error's, which never
-    shows a token, or what has changed. `count` is the number of denials.
+    shows a token, or describes the change of keys. `count` is the number of denials.
     """
 
     event: Event

@@ -18,14 +18,14 @@ from forebay.v1.calls_pb2 import ReadProfileResponse
 _WIDTH = 1200.0
 _BAR_HEIGHT = 18
 _NARROWEST = 0.2
-"""Bars that are narrower can't be seen; their samples are still in their callers."""
+"""Narrower bars, which can't be seen, are left out; their callers still count their samples."""
 _CHARACTER_WIDTH = 7.0
 _PROCESS = "all samples"
 
 
 @dataclass
 class Bar:
-    """A function on the stack of its caller: the samples of both it and what it calls."""
+    """A function below its caller; `samples` include those of the functions that it calls."""
 
     name: str
     samples: int = 0
@@ -33,7 +33,7 @@ class Bar:
 
 
 def tree_of(profile: ReadProfileResponse) -> Bar:
-    """The stacks put together, from the outermost function on."""
+    """Merges the stacks into one tree, whose root is above the outermost functions."""
     root = Bar(_PROCESS)
     names = [f"{one.module}.{one.name}, line {one.line}" for one in profile.functions]
     for stack in profile.stacks:
@@ -46,7 +46,7 @@ def tree_of(profile: ReadProfileResponse) -> Bar:
 
 
 def html_of(profile: ReadProfileResponse, target: str, taken_at: str) -> str:
-    """The flame graph as a page."""
+    """The flame graph as an HTML page."""
     root = tree_of(profile)
     bars = list(_placed(root, 0.0, _WIDTH, 0))
     template = files(__package__).joinpath("flame_graph.html").read_text(encoding="utf-8")
@@ -60,7 +60,7 @@ def html_of(profile: ReadProfileResponse, target: str, taken_at: str) -> str:
 
 
 def summary_of(profile: ReadProfileResponse) -> str:
-    """How much the process computed, and how many samples were taken."""
+    """The CPU time of the process and the number of samples, in one line."""
     duration_s = profile.duration.ToMilliseconds() / 1000
     cpu_s = profile.cpu_time.ToMilliseconds() / 1000
     samples = sum(stack.samples for stack in profile.stacks)
@@ -97,7 +97,7 @@ def _svg(bar: Bar, x: float, width: float, depth: int, samples: int) -> str:
 
 
 def _color(name: str) -> str:
-    """Functions of one package have one hue."""
+    """A color for a function; functions of the same package have the same hue."""
     package = name.partition(".")[0]
     hue = zlib.crc32(package.encode()) % 360
     lightness = 66 + zlib.crc32(name.encode()) % 12

@@ -1,6 +1,6 @@
 """The greeting of `forebay up` once it is ready: its services, and what to type next. Pure.
 
-The commands work as they are printed: they have the program as it was typed, and the address
+The printed commands can be copied: they name the program as the user typed it, and the address
 unless it is the default.
 """
 
@@ -31,7 +31,7 @@ def greeting(
     names_address: bool = False,
     web: str = "",
 ) -> str:
-    """Several lines; with `names_address`, commands name even the default address.
+    """The lines to print; with `names_address`, commands name even the default address.
 
     `web` is the URL for browsers; empty if they are not served.
     """
@@ -71,7 +71,7 @@ def _service_of(method: Method) -> str:
 
 
 def _sample_fields(request: type[Message]) -> Iterator[str]:
-    """Values of single numbers, booleans and strings; of each oneof, its first field."""
+    """Values of singular numbers, booleans and strings; of each oneof, only its first field."""
     number = 0
     for field in request.DESCRIPTOR.fields:
         oneof = field.containing_oneof

@@ -14,13 +14,13 @@ from forebay_gateway.plain.asking import asked_workers
 from forebay_gateway.server.methods import applications_of
 
 _ROUNDS = 2
-"""Busy workers may answer late."""
+"""How often to ask workers: busy ones may answer late."""
 
 
 async def find_plain_consumers(
     settings: Settings, methods: Sequence[Method]
 ) -> Mapping[str, Consumers]:
-    """The workers of each plain method, by its name; without those whose broker is unavailable."""
+    """The workers of each plain method, by its name; no methods whose broker is unavailable."""
     applications = known_applications(settings, methods)
     found = await asyncio.gather(
         *(consumers_of_application(application, methods) for application in applications)
@@ -29,9 +29,9 @@ async def find_plain_consumers(
 
 
 def known_applications(settings: Settings, methods: Sequence[Method]) -> list[CeleryApplication]:
-    """The applications of plain methods, without those that the settings lack.
+    """The applications of plain methods, as far as the settings have them.
 
-    The methods may be those of a gateway with other settings.
+    The methods may come from a gateway with other settings.
     """
     names = applications_of(methods)
     return [

@@ -1,7 +1,7 @@
 """The methods of a gateway and their workers, for `forebay routes` and `forebay doctor`.
 
-The gateway that the command addresses is asked first: by reflection for the methods, by ListMethods
-for the workers. What it does not tell comes from the settings and from the ledger.
+The commands first ask the gateway at `--target`: by reflection for the methods, by ListMethods for
+their workers. The settings and the ledger supply what the gateway does not report.
 """
 
 from __future__ import annotations
@@ -28,10 +28,10 @@ from forebay_gateway.fleet.worker_problems import Consumers, consumers_of
 class Answers:
     """The answers of a gateway.
 
-    `described` are the methods that reflection has, an empty route where their option has none.
-    `served` are those that the gateway serves, with their workers. Both are None if the gateway
-    does not tell; `problem` is the reason. If no gateway answers, `unreachable` has the reason of
-    each address.
+    `described` are the methods that reflection shows; the route of a method without a route option
+    is empty. `served` are the methods that the gateway serves, with their workers. Each is None if
+    the gateway does not report it; `problem` is the reason. If no gateway answers, `unreachable`
+    has the reason for each address.
     """
 
     described: Sequence[Method] | None = None
@@ -58,7 +58,7 @@ def ask(target: Target) -> Answers:
 def routed_methods(
     answers: Answers, of_settings: Callable[[], Sequence[Method]]
 ) -> Sequence[Method]:
-    """The methods of the gateway with their routes; those of the settings if it told none.
+    """The gateway's methods with their routes, or those of the settings if it reports none.
 
     Routes that are not in a method's option are looked up in the settings.
     """
@@ -78,8 +78,8 @@ def served_methods(
 ) -> list[ServedMethod]:
     """The methods with their live workers.
 
-    `workers` are those in the ledger; None: it does not answer. `plain` has the workers of plain
-    methods by name, without those whose broker does not answer.
+    `workers` are the ledger's, or None if it does not answer. `plain` has the workers of each plain
+    method by its name, except for methods whose broker does not answer.
     """
     return [_served_method(method, workers, plain) for method in methods]
 
@@ -98,6 +98,6 @@ def _served_method(
 
 
 def is_known(method: ServedMethod) -> bool:
-    """Whether its workers are known."""
+    """Whether the method's workers are known."""
     kinds = [problem.kind for problem in method.problems]
     return MethodProblemKind.METHOD_PROBLEM_KIND_UNSPECIFIED not in kinds

@@ -61,9 +61,9 @@ class DurableCalls:
         return await DurableRpc(self._parts, incoming, context).serve()
 
     async def accept(self, incoming: IncomingCall, context: Context) -> tuple[CallKey, str]:
-        """Accepts the call, or attaches to it, and leaves it to itself.
+        """Accepts the call, or attaches to it, and does not wait for its items.
 
-        Returns the call, and the value of `forebay-attached`.
+        Returns the call's key, and the value of `forebay-attached`.
         """
         return await DurableRpc(self._parts, incoming, context).accept()
 
@@ -72,7 +72,7 @@ class DurableCalls:
         return await self._parts.has_call(call)
 
     async def can_join(self, incoming: IncomingCall) -> bool:
-        """Whether there is a run that the call would join. Watches it for the time of a lease."""
+        """Whether the call would join an existing run, which is then watched for one lease."""
         return await self._parts.cached.join(incoming) is not None
 
     def abort_remaining(self) -> None:
@@ -81,6 +81,9 @@ class DurableCalls:
         self._parts.watches.notify_all()
 
     async def join(self) -> None:
-        """Hands over calls that wait; returns when the ledger has all reports, or after a while."""
+        """Hands waiting calls over to other gateways; reports to the ledger that callers have left.
+
+        Returns after a limited time even if the ledger does not answer.
+        """
         await self.held.hand_over()
         await self._parts.disconnects.join()

@@ -24,13 +24,13 @@ class Watch(AutoResetEvent):
         self.items = items
         self.stall_limit = stall_limit or StallLimit(math.inf)
         self.is_registered = False
-        """Whether the ledger has the watch. A registered watch is renewed."""
+        """Whether the ledger has the watch, which must then be renewed."""
         self.has_unconfirmed_event = False
         """Whether an event that the ledger must confirm came before the watch was registered."""
         self.confirmed_subscription = 0
         """The channel's subscription during which the ledger last reported the call's state."""
         self.request_window_open = AutoResetEvent()
-        """Set when the handler of a live call has read the requests that it had."""
+        """Set when the handler of a live call has read all requests that were sent to it."""
         self._upload_error: ForebayError | None = None
         self._latest: CallSnapshot | Refused | BackendUnavailable | None = None
 
@@ -42,7 +42,7 @@ class Watch(AutoResetEvent):
         self.set()
 
     def take_snapshot(self) -> CallSnapshot | Refused | None:
-        """The snapshot of the latest renewal; None if it was taken before.
+        """The result of the latest renewal; None if there is none, or it was taken before.
 
         Raises BackendUnavailable if the ledger has been unavailable for `RETRY_FOR_S`.
         """

@@ -22,11 +22,11 @@ class Match(Enum):
     """How the workers' result backend compares with the gateway's."""
 
     SAME = auto()
-    """The same, or nothing is known against it."""
+    """The same backend, or no known difference."""
     UNSURE = auto()
     """The same kind on another host, which may be another name of the same server."""
     OTHER = auto()
-    """Results never arrive at the gateway."""
+    """Another backend: results never arrive at the gateway."""
 
 
 def compared(theirs: str, ours: str) -> Match:
@@ -35,21 +35,21 @@ def compared(theirs: str, ours: str) -> Match:
     if their_kind == DISABLED:
         return Match.OTHER
     if not their_kind or not our_kind:
-        return Match.SAME  # the name of a class: it may be of any kind
+        return Match.SAME  # the name of a class, which may be of any kind
     if their_kind != our_kind:
         return Match.OTHER
     if "://" not in theirs or "://" not in ours:
-        return Match.SAME  # of this kind, wherever its settings say
+        return Match.SAME  # a kind without an address, which is in other settings
     try:
         if is_redis(ours):
             return _redis(redis_server(theirs), redis_server(ours))
         return _other_kind(theirs, ours)
     except (BackendUrlError, ValueError):
-        return Match.SAME  # can't be read, such as Celery's form of Sentinels
+        return Match.SAME  # a URL that can't be parsed, such as Celery's for Sentinels
 
 
 def shown_backend(url: str) -> str:
-    """The backend for people to read, without user and password."""
+    """The backend's URL for messages, without user and password."""
     try:
         return redis_server(url).shown if is_redis(url) else redacted(url)
     except BackendUrlError:

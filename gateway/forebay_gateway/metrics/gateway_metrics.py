@@ -1,4 +1,4 @@
-"""The instruments of one gateway process, and what is read at a scrape."""
+"""The instruments of one gateway process, and the functions that a scrape calls."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ ReadFleet = Callable[[], Awaitable[Figures]]
 class GatewayMetrics:
     """One per gateway process; `process` is its number, from 1.
 
-    `read_process` has functions whose figures are this process's own, such as bytes held;
-    `read_fleet` those that ask ledger or broker, once for each scrape. Where metrics are off,
-    nothing is counted but, with `has_activity`, the RPCs, which `ReadActivity` reads. `tenants` are
-    those that have labels of their own.
+    The functions in `read_process` return this process's own figures, such as bytes held; those in
+    `read_fleet` ask ledger or broker, once for each scrape. If metrics are off, only RPCs are
+    counted, and only with `has_activity`: `ReadActivity` reports them. `tenants` are those that
+    have labels of their own.
     """
 
     def __init__(
@@ -91,10 +91,10 @@ class GatewayMetrics:
         return merged([own, fleet]), content_type
 
     async def scrape_process(self, accept: str) -> tuple[bytes, str]:
-        """What this process has counted."""
+        """The metrics that this process has counted, like `scrape`."""
         return self._own.render(self.registry, accept)
 
     async def scrape_fleet(self, accept: str) -> tuple[bytes, str]:
-        """What ledger and broker know of all processes."""
+        """The metrics that ledger and broker have of all processes, like `scrape`."""
         figures = await asyncio.gather(*(read() for read in self.read_fleet))
         return self._fleet.render(FamiliesOf(figures), accept)

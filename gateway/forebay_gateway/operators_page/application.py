@@ -1,4 +1,4 @@
-"""What a browser may ask of the operators' port: the page, and the RPCs that the page makes."""
+"""Serves browsers at the operators' port: the page, and the RPCs that the page makes."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ from forebay_gateway.web.security import Policy, guarded
 OWN_SERVICES = ("google.longrunning.Operations", "forebay.v1.CallService")
 
 ABOUT = "/page.json"
-"""What the page has to know before it asks the gateway: see `About`."""
+"""The path of the JSON that the page reads before it makes RPCs: see `About`."""
 
 About = Callable[[], Mapping[str, Any]]
-"""`readOnly`; `authentication`, whether callers need a token; and, for snippets, the address of the
-`gateway` and whether it has `tls`."""
+"""Returns `authentication`, whether callers need a token, and, for snippets, the address of the
+`gateway` and whether it has `tls`. `with_page` adds `readOnly`."""
 
 
 def with_page(
@@ -44,7 +44,7 @@ def with_page(
 ) -> App:
     """The app, with the page at `/` and the methods by Connect.
 
-    The policy is for these alone: probes and scrapers come by any name.
+    The policy applies to these paths only: probes and scrapers may use any host name.
     """
 
     async def tell(request: Request) -> Response:
@@ -64,7 +64,7 @@ def with_page(
 
 
 def page_methods(methods: Iterable[Method], find: FindHandler) -> Mapping[str, WebMethod]:
-    """What the page calls: operations, CallService, and the methods with a route."""
+    """The methods that the page calls: of operations and CallService, and those with a route."""
     methods = tuple(methods)
     routed = {method.service: method.pool.FindServiceByName(method.service) for method in methods}
     paths = {method.path for method in methods}
@@ -76,7 +76,7 @@ def page_methods(methods: Iterable[Method], find: FindHandler) -> Mapping[str, W
 
 
 def _own_services(methods: Iterable[Method]) -> list[ServiceDescriptor]:
-    """With the messages of all methods in their pool: calls have them in `Any`."""
+    """The page's services, in a pool that has the messages of all methods: calls contain `Any`."""
     own = [Default().FindServiceByName(name) for name in OWN_SERVICES]
     pools = {id(method.pool): method for method in methods}
     if set(pools) <= {id(Default())}:
@@ -87,6 +87,6 @@ def _own_services(methods: Iterable[Method]) -> list[ServiceDescriptor]:
     for file in with_dependencies(roots):
         try:
             pool.AddSerializedFile(file.serialized_pb)
-        except TypeError:  # it conflicts with another; its messages are written as bytes
+        except TypeError:  # the file conflicts with another: JSON shows its messages as bytes
             continue
     return [pool.FindServiceByName(name) for name in OWN_SERVICES]

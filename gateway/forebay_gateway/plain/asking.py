@@ -1,4 +1,4 @@
-"""Asks the workers of an application for their queues and tasks, by connections of its own."""
+"""Asks an application's workers for their queues and tasks, over its own connections."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _MAX_REPLY_BYTES = 4 << 20
 
 @asynccontextmanager
 async def asked_workers(application: CeleryApplication) -> AsyncIterator[PlainWorkers]:
-    """The workers, which are still to be inspected; raises BackendUnavailable or TimeoutError."""
+    """The workers, not yet inspected; raises BackendUnavailable or TimeoutError."""
     reply_queue = f"forebay.reply.inspect-{os.urandom(8).hex()}"
     workers: PlainWorkers
 

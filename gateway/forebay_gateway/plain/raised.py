@@ -1,8 +1,8 @@
 """The exception that a task raised, as Celery's result describes it. Pure.
 
 Celery stores an exception's class, module and arguments. If the exception can't be pickled, because
-its constructor takes other arguments than `args`, it stores the nearest base class that can or, if
-there is none, a wrapper with the names of module and class
+its constructor takes other arguments than `args`, it stores the nearest base class that can be
+or, if there is none, a wrapper with the names of module and class
 (`celery.utils.serialization.get_pickleable_exception`).
 """
 
@@ -45,17 +45,17 @@ class Raised:
         return f"{self.module}.{self.name}".strip(".")
 
     def is_mapped_by(self, mapping: ExceptionStatus) -> bool:
-        """Whether the mapping names the class or, of a built-in one, a base class of it."""
+        """Whether the mapping names the class or, if it is built in, one of its base classes."""
         return mapping.fits(self.name, self.module) or any(
             mapping.fits(base, self.module) for base in self._builtin_bases
         )
 
     @property
     def is_argument_mismatch(self) -> bool:
-        """Whether the call of the task itself did not fit its signature.
+        """Whether the task's arguments did not fit its signature, so that its code has not run.
 
-        Then no code but Celery's has run. A task may get the same message from a call of its own,
-        even by Celery (`apply_async` checks arguments); its own frame is in the traceback then.
+        A call in the task's code may raise the same message, even from Celery (`apply_async` checks
+        arguments); then a frame of the task is in the traceback.
         """
         frames = _FRAME.findall(self.traceback)
         return (
@@ -75,7 +75,7 @@ class Raised:
 
 
 def read_raised(result: Any, traceback: Any = "") -> Raised:
-    """The exception in the `result` of a task's meta, whatever that holds."""
+    """The exception in the `result` of a task's meta, which may be any JSON value."""
     fields = result if isinstance(result, dict) else {}
     module, name = str(fields.get("exc_module") or ""), str(fields.get("exc_type") or "")
     arguments = fields.get("exc_message", "")

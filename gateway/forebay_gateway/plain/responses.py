@@ -53,7 +53,7 @@ async def _result(call: PlainCall) -> Result:
     while call.ending is None:
         await call.next_change()
     call.raise_error()
-    assert isinstance(call.ending, Result)  # noqa: S101  # an error was raised
+    assert isinstance(call.ending, Result)  # noqa: S101  # raise_error raises any other
     return call.ending
 
 

@@ -18,9 +18,9 @@ from forebay_gateway.rpc.status import parsed
 
 _MIN_TIME_LIMIT_S = 0.1
 _QUEUE_WAIT_SLACK_S = 2.0
-"""In this time the gateway notices that the queue wait has passed, and finds out why."""
+"""Time for the gateway to notice that the queue wait has passed, and to find out why."""
 _CLOCK_SKEW = timedelta(minutes=1)
-"""At most, between a worker's clock and the gateway's: by more, the task would start later."""
+"""How far a worker's clock may be behind the gateway's without starting the task late."""
 _SHORTEST_WAIT_S = 3.0  # a silent call is queried three times, once a second, before it fails
 
 
@@ -39,17 +39,17 @@ def task_of(
 
     With `on_disconnect` CANCEL, no worker starts the task after the caller's deadline. The
     deadline is not the task's time limit: a limit in a message replaces the task's own, which may
-    be the sooner one. So the gateway revokes the task at the deadline.
+    be shorter. So the gateway revokes the task at the deadline.
 
-    On RabbitMQ, the message leaves its queue after the queue wait. `expires` does not cover that:
+    On RabbitMQ, the message leaves its queue after `max_queue_s`. `expires` can't replace that:
     Celery copies it to the task's retries, and applies it to tasks that wait in a worker. `now`
-    must have a time zone; workers compare the expiry with their own clocks. `by_rpc`: the result
-    comes to the reply queue.
+    must have a time zone; workers compare the expiry with their own clocks. With `by_rpc`, the
+    result comes to the reply queue.
 
-    `limits` are the task's own. A route's run time becomes the time limit if it is the sooner one.
-    A worker does not report a task that waits for its rate limit, unless the task has an `eta`,
-    even a past one that is later than the boot of the worker's host. So rate-limited tasks have
-    one where the broker can't tell that a worker holds the message (not `can_withdraw`).
+    `limits` are the task's own. If the route limits the run time, the shorter of both limits is the
+    message's. A worker reports a task that waits for its rate limit only if the task has an `eta`;
+    a past one will do if it is later than the boot of the worker's host. So rate-limited tasks get
+    an `eta` where the broker can't tell that a worker holds the message (not `can_withdraw`).
     """
     method, options = incoming.method, incoming.options
     plain = method.route.plain

@@ -15,13 +15,13 @@ from forebay_gateway.rpc.incoming import IncomingCall
 
 @dataclass(frozen=True)
 class Turn:
-    """A call's place in its tenant's queue, and the event of its turn."""
+    """A call's place in its tenant's queue; `comes` is set when it is the call's turn."""
 
     entry: QueueEntry
     comes: asyncio.Event
 
     async def wait(self, call: PlainCall) -> None:
-        """Returns when the task may be sent; raises the error that ends the call before."""
+        """Returns when the task may be sent; raises the call's error if the call ends first."""
         if self.entry.is_held:
             try:
                 async with asyncio.timeout(call.max_silence_s):
@@ -32,9 +32,9 @@ class Turn:
 
 
 async def take_turn(fair: FairQueues, incoming: IncomingCall) -> Turn | None:
-    """A place in the queue of the caller's tenant; None where there are no tenants.
+    """A place in the queue of the caller's tenant; None if there are no tenants.
 
-    Raises QuotaExceeded. `FairQueues.leave` must follow.
+    Raises QuotaExceeded. The caller must call `FairQueues.leave` afterwards.
     """
     tenant = incoming.permit.tenant
     if tenant is None:

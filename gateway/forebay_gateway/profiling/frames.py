@@ -1,7 +1,7 @@
 """Reads Python's frames: the functions on a stack, and the callback that an event loop runs.
 
 asyncio calls each callback by `Handle._run`, within `BaseEventLoop._run_once`. Both are private, so
-a test checks that their frames are still there.
+a test checks that stacks still have their frames.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ def outwards(frame: FrameType | None) -> Iterator[FrameType]:
 
 
 def callback_frame(frame: FrameType | None) -> FrameType | None:
-    """The frame of `Handle._run` that is on the stack; there is one for each run of a callback."""
+    """The innermost frame of `Handle._run` on the stack; each run of a callback has its own."""
     return next((one for one in outwards(frame) if one.f_code is _RUN_CALLBACK), None)
 
 
@@ -35,7 +35,7 @@ def described(running: FrameType, innermost: FrameType) -> str:
         if frame is running:
             break
         inside.append(frame)
-    if not inside:  # it is written in C
+    if not inside:  # the callback is written in C
         callback = getattr(running.f_locals.get("self"), "_callback", None)
         return getattr(callback, "__qualname__", None) or type(callback).__name__
     outermost, reached = inside[-1], inside[0]

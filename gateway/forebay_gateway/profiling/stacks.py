@@ -1,4 +1,4 @@
-"""Counts stacks, as samples find them. Bounded, whatever the code does."""
+"""Counts sampled stacks, in a bounded amount of memory."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ _MAX_NAME = 200
 
 
 class Stacks:
-    """The stacks that were seen, each as its functions from the outermost to the innermost."""
+    """The sampled stacks; a stack is its functions, from the outermost to the innermost."""
 
     def __init__(self) -> None:
         self._samples: Counter[tuple[CodeType, ...]] = Counter()
         self._modules: dict[CodeType, str] = {}
 
     def add(self, innermost: FrameType | None) -> None:
-        """Counts the stack that ends in the frame."""
+        """Counts the stack whose innermost frame is given."""
         frames = list(outwards(innermost))
         frames.reverse()
         del frames[MAX_DEPTH:]

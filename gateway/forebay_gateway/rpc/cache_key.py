@@ -1,9 +1,9 @@
 """The cache keys of calls: calls with one key share a run. Pure.
 
-A key is the SHA-256 of everything that the response may depend on: the method and its messages,
-whose calls share runs, the forwarded metadata, and the request. The request counts in its canonical
-form, without ignored fields, so that clients that serialize it differently share runs. Fields that
-this version of the messages does not know are part of it.
+A key is the SHA-256 of everything that the response may depend on: the method and the definition
+of its messages, the scope (one tenant or all), the forwarded metadata, and the request. The request
+is hashed in its canonical form, so that clients that serialize it differently share runs. This form
+has no ignored fields, but has the fields that this version of the message does not know.
 """
 
 from __future__ import annotations
@@ -27,10 +27,10 @@ _SUFFIXES = tuple(b"%02x" % number for number in range(256))
 
 @dataclass(frozen=True)
 class CacheKey:
-    """What the ledger needs to find a run to share, or to begin one.
+    """The key with which the ledger finds a run to share, or begins one.
 
-    `owner` is the owner of the run. With `renews`, a run that there is must not be used: the one
-    that the call begins replaces it.
+    `owner` is the owner of the run. With `renews`, the call does not share an existing run: it
+    begins a run that replaces that one.
     """
 
     digest: str
@@ -44,7 +44,7 @@ class CacheKey:
         return partition_of(self.digest)
 
     def new_call(self) -> CallKey:
-        """The key of a new call, in this partition: the last two digits of its id are chosen."""
+        """The key of a new call in this partition; the last two digits of its id select it."""
         start = uuid7()[:-2]
         checksum = zlib.crc32(str(CallKey(start, self.owner)).encode())
         first = int.from_bytes(os.urandom(1))
@@ -55,16 +55,16 @@ class CacheKey:
 
 
 def may_share(options: CallOptions) -> bool:
-    """Whether the call may share a run that has another id than its own, and that runs now."""
+    """Whether the call may share runs: it is not delayed, and may get another id than its own."""
     if options.start is not None:
         return False
     return options.call_id is None or (options.share and not options.resume_from)
 
 
 def cache_key(method: Method, options: CallOptions, request: bytes, tenant: str) -> CacheKey | None:
-    """The key of a call with one request; None if such calls don't share runs.
+    """The key of a call with one request; None if the call must not share a run.
 
-    Delayed calls share none: an identical one may be wanted sooner.
+    Delayed calls share none: an identical call may have to start sooner.
     """
     cache = method.route.cache
     if cache is None or options.start is not None:
@@ -83,7 +83,7 @@ def cache_key(method: Method, options: CallOptions, request: bytes, tenant: str)
 
 
 def _metadata(forwarded: call_pb2.Metadata) -> Iterator[bytes]:
-    """Keys and values in the order of the keys; each call has a trace context of its own."""
+    """Keys and values, sorted by key, without the trace context, which differs for each call."""
     for entry in sorted(forwarded.entries, key=lambda one: one.key):
         if entry.key not in TRACE_KEYS:
             yield entry.key.encode()
@@ -91,7 +91,7 @@ def _metadata(forwarded: call_pb2.Metadata) -> Iterator[bytes]:
 
 
 def _canonical(method: Method, cache: Cache, request: bytes) -> bytes | None:
-    """The request without ignored fields; None if one is not set that must be."""
+    """The request without ignored fields; None if one of `only_with_fields` is not set."""
     message = method.request_class.FromString(request)
     if not all(is_set(message, path) for path in cache.only_with_fields):
         return None

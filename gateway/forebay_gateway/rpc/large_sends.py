@@ -1,4 +1,7 @@
-"""Sends few large messages at a time: JSON, base64 and socket buffers hold up to ten copies."""
+"""Limits how many large messages are sent to a broker at once.
+
+JSON, base64 and socket buffers hold up to ten copies of each.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +17,7 @@ _AT_A_TIME = 1
 
 
 class LargeSends:
-    """The large messages that a gateway builds and sends to a broker."""
+    """Gives turns to the large messages that a gateway builds and sends to a broker."""
 
     def __init__(self) -> None:
         self._sending = asyncio.Semaphore(_AT_A_TIME)
@@ -23,7 +26,7 @@ class LargeSends:
     async def turn(self, size: int) -> AsyncIterator[None]:
         """Waits until a message of `size` bytes may be sent; small ones never wait.
 
-        Raises BackendUnavailable after as long as a broker may take for one message.
+        Raises BackendUnavailable after the time limit of one command.
         """
         if size <= LARGE_ABOVE_BYTES:
             yield

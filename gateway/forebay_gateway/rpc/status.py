@@ -28,7 +28,7 @@ async def abort(context: Context, error: ForebayError, trailing: Pairs = ()) -> 
     """Ends the RPC with the error's status and details, shortened to what every client accepts.
 
     The AbortError has the error as its cause. Raises CancelledError if the caller has disconnected,
-    and if the caller reads nothing.
+    or does not read the status in time.
     """
     message, metadata = fit_status(to_status(error), (*trailing, *_pushback(error)))
     try:
@@ -39,7 +39,7 @@ async def abort(context: Context, error: ForebayError, trailing: Pairs = ()) -> 
     except grpc.aio.AbortError as aborted:
         raise aborted from error
     except TimeoutError:
-        # gRPC keeps the status for a caller that reads again; nothing else may wait for it.
+        # gRPC still sends the status if the caller reads again; the handler must not wait for that.
         raise asyncio.CancelledError from error
 
 
@@ -54,7 +54,7 @@ def code_of_end(context: Context, error: BaseException) -> grpc.StatusCode:
 
 
 def _pushback(error: ForebayError) -> Pairs:
-    """`RetryInfo` as pushback to gRPC's own retries; a negative delay forbids them."""
+    """Pushback for the retries that gRPC clients do themselves; a negative delay forbids them."""
     if error.retry_may_help:
         return ((_PUSHBACK_MS, str(round((error.retry_after_s or 0) * 1000))),)
     return ((_PUSHBACK_MS, "-1"),) if error.code == code_pb2.UNAVAILABLE else ()

@@ -21,13 +21,13 @@ Trust = Literal["always", "authenticated", "never"]
 TracedServe = Callable[[Context, "RpcSpan | None"], Awaitable[bytes | None]]
 
 _IDENTITIES = ("x509_common_name", "x509_subject_alternative_name", "peer_spiffe_id")
-"""What gRPC knows of a caller whose certificate it has verified."""
+"""The keys of gRPC's auth context that identify a caller with a verified certificate."""
 
 
 async def serve_traced(
     tracing: Tracing, trust: Trust, method: str, context: Context, serve: TracedServe
 ) -> bytes | None:
-    """Runs `serve` with the span of its RPC; the labels of the current task get the span's."""
+    """Runs `serve` with the span of its RPC; the current task's labels get its `traceparent`."""
     metadata = context.invocation_metadata() or ()
     span = tracing.rpc(method, metadata, partial(_is_trusted, trust, context))
     labels = current_call()
@@ -54,7 +54,7 @@ def _is_trusted(trust: Trust, context: Context) -> bool:
 
 
 class _TracedContext(ContextWrapper):
-    """The context of a sampled RPC: takes note of the responses."""
+    """The context of a sampled RPC; records each response in the span."""
 
     __slots__ = ("_span",)
 

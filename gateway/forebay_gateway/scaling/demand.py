@@ -1,9 +1,9 @@
 """How many workers a queue needs. Pure.
 
 KEDA's HorizontalPodAutoscaler runs `value / target` workers, rounded up. So the value of the metric
-is the number of workers that are needed, times the target. A worker's slots come from the live
-workers, or from the last that were seen; before any was seen, one worker is asked for, and it
-tells its slots.
+is the number of workers that are needed, times the target. How many slots a worker has is known
+from the live workers, or from the last that were seen. If none was ever seen, the metric asks for
+one worker, which then reports its slots.
 """
 
 from __future__ import annotations
@@ -51,10 +51,10 @@ def metric_value(figures: QueueFigures, goal: Goal, worker_slots: float | None) 
 
 
 def _slots_to_begin(figures: QueueFigures, waiting: int, within_s: float) -> float:
-    """How many slots begin the waiting calls in time.
+    """The number of slots that can begin all waiting calls `within_s`.
 
-    Without a rate (a queue that was just filled, or calls that take minutes), the slots grow as the
-    oldest call's wait is to the goal.
+    Without a rate (a queue that was just filled, or calls that take minutes), the present slots are
+    multiplied by the ratio of the oldest call's wait to the goal.
     """
     if not waiting:
         return 0.0

@@ -1,4 +1,4 @@
-"""The handlers of a gateway: routed methods, the gateway's own services, and a fallback."""
+"""The handlers of a gateway: routed methods, its own services, and one for unknown paths."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class OwnServices:
     who_am_i: WhoAmI
     descriptions: Descriptions
     reads: MessageReads
-    """Bounds their requests."""
+    """Bounds the memory of requests to these services."""
 
 
 def own_handlers(
@@ -44,8 +44,8 @@ def own_handlers(
 ) -> dict[str, Handler]:
     """The handlers of the gateway's own services, by path.
 
-    The operators' port has the `scaler`. The admin services are open there, whatever address the
-    gateway listens on. Reflection shows callers what they `may_call`.
+    `scaler` is given only for the operators' port, where the admin services are always open.
+    Reflection shows callers what they `may_call`.
     """
     for_operators = scaler is not None
     health, admin = services.health, services.admin
@@ -65,7 +65,7 @@ def own_handlers(
 
 
 Wrap = Callable[[Handler, str], Handler]
-"""Gets a handler and its path, which is empty for a path that is not served."""
+"""Wraps a handler; gets its path too, which is empty if the path is not served."""
 
 
 def find_handler(
@@ -76,7 +76,7 @@ def find_handler(
 ) -> FindHandler:
     """Finds the handler of a path: of a routed method, or of the gateway's own services.
 
-    Each of `wraps` goes around all handlers, the last around those before it.
+    Every handler is wrapped by each of `wraps` in order, so the last one is the outermost.
     """
 
     def wrapped(handler: Handler, path: str) -> Handler:

@@ -1,4 +1,4 @@
-"""Follows which keys and certificates are in force, for the audit log and for open RPCs."""
+"""Watches for changes of keys and certificates: logs them, and ends RPCs of revoked keys."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ _log = logging.getLogger(__name__)
 
 
 async def watch_keys(audit: AuditLog, identity: Identity | None, tls: ServerTls | None) -> None:
-    """Compares what is in force with what was, once a second, until cancelled.
+    """Looks for changed keys and certificates once a second, until cancelled.
 
-    The audit log gets the difference, and RPCs end whose callers are known by a revoked key.
+    Writes the changes to the audit log, and ends the RPCs of callers that a revoked key identified.
     """
     watch = KeyWatch(_keys(identity, tls), [])
 

@@ -1,8 +1,8 @@
 """Keeps the gateway's memory near `max_held_bytes`, and returns freed memory after bursts.
 
-Admission does not count a message for which its read has given the room back (`read_room.py`).
-If many such calls send at once, malloc gives out more than admission allows. Then the guard ends
-idle reads, of the caller with the most of them first.
+Admission does not count the message of an idle read, which has given its room back
+(`read_room.py`). If many such calls send at once, more memory is allocated than admission allows.
+Then the guard ends idle reads, starting with the caller that has the most of them.
 """
 
 from __future__ import annotations
@@ -20,13 +20,15 @@ _TRIM_INTERVAL_S = 5.0
 SLACK_BYTES = 256 << 20
 """For memory that admission does not count: copies of messages in transit, and responses."""
 _EVICT_ABOVE_BYTES = 32 << 20
-"""Above `max_held_bytes`. Well below the slack, because messages arrive until their reads end."""
+"""The guard ends reads when memory is this far above `max_held_bytes`.
+
+This is well below the slack, because messages arrive until their reads have ended."""
 
 _log = logging.getLogger(__name__)
 
 
 class MemoryGuard:
-    """Guards `max_held_bytes`; the memory in use when it is made does not count."""
+    """Guards `max_held_bytes`; memory that is in use when the guard is made does not count."""
 
     def __init__(
         self,
@@ -50,7 +52,7 @@ class MemoryGuard:
                 _log.warning("idle calls sent more than fits in memory; ended %d of them", ended)
 
     async def watch(self) -> None:
-        """Guards, until cancelled. Without idle reads there is nothing to end: it sleeps."""
+        """Checks every 20 ms until cancelled, but sleeps while there are no idle reads."""
 
         async def check() -> None:
             await self._reads.some_are_idle()

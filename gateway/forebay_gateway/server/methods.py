@@ -17,7 +17,7 @@ def load_methods(settings: Settings, *, serves_http: bool | None = None) -> tupl
     """The routed methods of compiled protobuf modules and of descriptor sets.
 
     Raises RouteError with every problem found. Bindings to HTTP are checked if the gateway
-    `serves_http`; None: if `web_listen` is set.
+    `serves_http`, which by default depends on `web_listen`.
     """
     if serves_http is None:
         serves_http = settings.web_listen is not None

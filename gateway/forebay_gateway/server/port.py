@@ -1,4 +1,4 @@
-"""Reserves a port for this gateway's servers, in one process or several, and no others.
+"""Reserves a port for the servers of this gateway only, in one process or several.
 
 SO_REUSEPORT alone lets any process of the same user share the port. So a first socket binds
 and listens without it, which fails if the port is in use. A second socket, which never listens,
@@ -27,10 +27,10 @@ def can_share_port(listen: str) -> bool:
 
 @contextmanager
 def reserved_port(listen: str, option: str = "--listen") -> Iterator[str]:
-    """Reserves HOST:PORT for servers with SO_REUSEPORT; yields it, with a free port for 0.
+    """Reserves HOST:PORT for servers with SO_REUSEPORT; yields it, with a free port in place of 0.
 
-    `option` of the command line sets the address. Raises GatewayError if the port is in use, or the
-    address can't be shared.
+    `option` is the command's option that sets the address, for the error message. Raises
+    GatewayError if the port is in use, or the address can't be shared.
     """
     host, _, port = listen.rpartition(":")
     if _is_path(listen):

@@ -1,4 +1,4 @@
-"""The duration and status of every RPC, of methods that are served and of others."""
+"""Measures the duration and status of every RPC, also of methods that are not served."""
 
 from __future__ import annotations
 

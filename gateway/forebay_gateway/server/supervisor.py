@@ -13,7 +13,7 @@ from forebay_gateway.server.child_process import ChildProcess, StopStep
 from forebay_gateway.server.errors import GatewayError
 
 READY = "ready"
-"""What a process writes to its parent once it serves; anything else is an error message."""
+"""A process writes this text to its parent once it serves; any other text is its error message."""
 READY_TIMEOUT_S = 60.0
 _MIN_BACKOFF_S, _MAX_BACKOFF_S = 1.0, 30.0
 _STABLE_AFTER_S = 60.0
@@ -32,10 +32,10 @@ def backoff_s(previous_s: float, lived_s: float) -> float:
 
 
 class SupervisedProcess:
-    """A child process under a name for logs and errors.
+    """A child process with a name for logs and errors.
 
-    `reports_ready` says that the child writes READY to its parent; if not, it counts as
-    started as soon as it exists.
+    With `reports_ready`, the child has started once it has written READY to its parent; without,
+    as soon as it exists.
     """
 
     def __init__(
@@ -57,7 +57,7 @@ class SupervisedProcess:
         return self._child.exit_code
 
     async def start(self) -> None:
-        """Raises GatewayError if the process does not report that it is ready."""
+        """Starts the process; raises GatewayError if it does not report that it is ready."""
         await self._child.start()
         if not self._reports_ready:
             return
@@ -101,7 +101,7 @@ class SupervisedProcess:
 async def started(processes: Sequence[SupervisedProcess]) -> AsyncIterator[None]:
     """Starts the processes, and stops them when the block is left.
 
-    Raises GatewayError, in an exception group, for each that did not start.
+    If one does not start, raises its GatewayError in an exception group.
     """
     try:
         async with asyncio.TaskGroup() as group:

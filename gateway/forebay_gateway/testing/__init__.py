@@ -60,10 +60,10 @@ def serving(
     Forebay's (docs/settings.md) by name; environment and `forebay.toml` are not read. A process
     can serve one such set of services at a time.
 
-    When the block is left, running calls are cancelled, and every process, folder and thread
-    is gone. Raises RouteError, LookupError or SettingsError for invalid services or settings,
-    EmbeddedServerError if there is no Valkey, and
-    forebay_workers.testing.in_process.WorkerError if a handler does not end.
+    Leaving the block cancels running calls, and removes every process, folder and thread. Raises
+    RouteError, LookupError or SettingsError for invalid services or settings, EmbeddedServerError
+    if there is no Valkey, and forebay_workers.testing.in_process.WorkerError if a handler does not
+    end.
     """
     try:
         from forebay_gateway.testing.service import running_service

@@ -1,6 +1,6 @@
 """Keeps a service running between test modules that use the same services.
 
-It is stopped before other services start, since a process serves one set at a time.
+The service stops before other services start, because a process serves one set at a time.
 """
 
 from __future__ import annotations

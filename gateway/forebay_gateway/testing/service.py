@@ -18,7 +18,7 @@ from forebay_gateway.testing.gateway_thread import gateway_in_thread
 from forebay_workers.application import Handlers
 from forebay_workers.testing.in_process import running_worker
 
-# Short, since the channel is closed first, which cancels its calls.
+# Short, because closing the channel first has cancelled its calls.
 _DRAIN_S = 1.0
 _OWN = {"listen", "ledger_url", "broker_url", "data_dir", "services"}
 
@@ -33,7 +33,7 @@ def running_service(
     """Yields the gateway's address and a channel to it; raises as `serving` does.
 
     Shutdown order: the channel, which cancels its calls; the gateway; the worker, which
-    may still write the outcomes of calls; last the ledger.
+    may still write the outcomes of calls; and last the ledger.
     """
     refused = sorted(_OWN & given.keys())
     if refused:

@@ -1,7 +1,7 @@
 """Checks of certificates, keys and CAs in PEM. Pure.
 
-OpenSSL and BoringSSL would accept an expired certificate, and report other problems in words that
-name no file.
+OpenSSL and BoringSSL would accept an expired certificate, and their messages for other problems do
+not say which file is wrong.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ _FOR_SERVERS = {ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.ANY_EXTENDE
 
 
 class CertificateError(ValueError):
-    """A file can't be used; the message says why, and names no file."""
+    """A file can't be used; the message says why, and the caller adds the file's name."""
 
 
 def server_certificate(pem: bytes, key: bytes, now: datetime) -> x509.Certificate:
-    """The first certificate, which the server shows; the rest is its chain.
+    """The first certificate, which is the server's own; the others are its chain.
 
     Raises CertificateError.
     """
@@ -53,7 +53,7 @@ def authorities(pem: bytes, now: datetime) -> Sequence[x509.Certificate]:
 
 
 def certificates(pem: bytes) -> Sequence[x509.Certificate]:
-    """At least one. Raises CertificateError."""
+    """The certificates in the PEM, at least one; raises CertificateError."""
     try:
         return x509.load_pem_x509_certificates(pem)
     except ValueError as error:

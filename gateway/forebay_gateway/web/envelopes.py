@@ -1,4 +1,4 @@
-"""Messages of streams, each with its flags and its length before it, as in gRPC's own framing."""
+"""Messages in envelopes: after a prefix of flags and length, as in gRPC's own framing."""
 
 from __future__ import annotations
 
@@ -15,21 +15,21 @@ COMPRESSED = 1
 
 
 def envelope(flags: int, data: bytes) -> bytes:
-    """The message with its prefix."""
+    """The data after its prefix."""
     return b"%c%b%b" % (flags, len(data).to_bytes(4, "big"), data)
 
 
 async def message_envelope(data: bytes, *, gzip: bool) -> bytes:
-    """A response with its prefix, compressed if the caller takes gzip and it is worth it."""
+    """A response after its prefix; with `gzip`, it is compressed if it is large enough."""
     if gzip and is_worth_it(data):
         return envelope(COMPRESSED, await compressed(data))
     return envelope(0, data)
 
 
 def only_envelope(body: bytes) -> tuple[int, bytes] | None:
-    """The flags and data of the one message; None if there is none. Pure.
+    """The flags and data of the only message; None if the body is empty. Pure.
 
-    Raises InvalidRequest for anything else.
+    Raises InvalidRequest if the message is incomplete, or others follow.
     """
     if not body:
         return None
@@ -42,9 +42,9 @@ def only_envelope(body: bytes) -> tuple[int, bytes] | None:
 
 
 class EnvelopedRequest:
-    """The request of a method that takes one; implements `Requests`.
+    """The request of a method that takes exactly one; implements `Requests`.
 
-    `encoding` is that of compressed messages.
+    `encoding` is the compression of requests with the flag `COMPRESSED`.
     """
 
     def __init__(
@@ -74,8 +74,8 @@ class EnvelopedRequest:
         return await self._codec.request(self._method, data)
 
     def read_now(self) -> None:
-        """None: it may have to be decompressed."""
+        """Returns None: the request may have to be decompressed."""
 
     async def body(self) -> bytes:
-        """The body, in binary."""
+        """The body in binary; `TextRequest` decodes it first."""
         return await self._exchange.body(self._limit + PREFIX_BYTES)

@@ -1,4 +1,4 @@
-"""`Any` with messages of unknown types, which JSON can't write: they become a `Struct`. Pure.
+"""Turns each `Any` of an unknown type, which can't be written as JSON, into a `Struct`. Pure.
 
 A handler's error may have details of a type that no service's file imports. Such an `Any` is
 written as `{"@type": ".../google.protobuf.Struct", "value": {"type": URL, "value": BASE64}}`.
@@ -19,7 +19,7 @@ _ANY = any_pb2.Any.DESCRIPTOR.full_name
 
 
 def without_unknown_types(message: M, pool: DescriptorPool) -> M:
-    """Replaces, in the message itself, what the pool does not know; returns the message."""
+    """Replaces every `Any` of a type that is not in the pool, in place; returns the message."""
     if message.DESCRIPTOR.full_name == _ANY:
         _make_known(message, pool)
         return message

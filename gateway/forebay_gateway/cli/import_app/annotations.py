@@ -24,10 +24,10 @@ def resolved(raw: Mapping[str, Any], scope: Mapping[str, Any]) -> dict[str, Any]
 
 
 def annotations_of_class(cls: type) -> dict[str, Any]:
-    """The types of a class' own and inherited annotations, each in the scope of its class.
+    """The types of a class's own and inherited annotations, each in the scope of its class.
 
-    A name of the module hides one of the class, as in `typing.get_type_hints`: in
-    `date: date | None = None`, the second is the type.
+    A name is looked up in the module before the class, as in `typing.get_type_hints`: in
+    `date: date | None = None`, the second `date` is the type, not the attribute.
     """
     found: dict[str, Any] = {}
     for base in reversed(cls.__mro__):
@@ -44,7 +44,7 @@ def type_parameters(owner: Any) -> dict[str, Any]:
 
 def raw_annotations(owner: Any) -> Mapping[str, Any]:
     """The owner's own annotations, as they are written."""
-    if sys.version_info >= (3, 14):  # evaluated on demand, which raises where a name is missing
+    if sys.version_info >= (3, 14):  # evaluates on demand, and raises if a name is missing
         import annotationlib
 
         return annotationlib.get_annotations(owner, format=annotationlib.Format.FORWARDREF)
@@ -66,6 +66,6 @@ def _resolved(annotation: Any, scope: Mapping[str, Any]) -> Any:
     holder: Any = SimpleNamespace(__annotations__={"it": annotation})
     try:
         return typing.get_type_hints(holder, dict(scope), include_extras=True)["it"]
-    except Exception:  # it runs code of the application
+    except Exception:  # evaluation runs code of the application
         text = getattr(annotation, "__forward_arg__", annotation)
         return Unresolved(text if isinstance(text, str) else str(text))

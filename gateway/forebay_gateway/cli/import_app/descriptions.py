@@ -1,4 +1,4 @@
-"""Names and comments of types, and the reasons why a type is any JSON. Pure."""
+"""Names and comments for protobuf types, and Python annotations as text. Pure."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def comment_of(one: ClassField, kind: ProtoType, untyped: str) -> str:
 
 
 def _description(annotation: Any) -> str:
-    """A text in `Annotated`: of pydantic's `Field`, of `Doc`, or a string."""
+    """The first text in `Annotated`: from pydantic's `Field`, from `Doc`, or a plain string."""
     for note in getattr(annotation, "__metadata__", ()):
         text = note.description if isinstance(note, FieldInfo) else note
         text = getattr(text, "documentation", text)
@@ -39,14 +39,14 @@ def _description(annotation: Any) -> str:
 
 
 def path_of(cls: type) -> tuple[str, ...]:
-    """The module's and the class' names, from the outside in."""
+    """The parts of the module's and the class's names, the outermost first."""
     path = f"{cls.__module__}.{cls.__qualname__}".replace(".<locals>", "")
     *modules, last = path.partition("[")[0].split(".")
     return (*modules, last + camel_case(path.partition("[")[2], "") if "[" in path else last)
 
 
 def name_of(kind: ProtoType) -> str:
-    """A name for a type, of which names of messages are made."""
+    """A name for a type, to be used in the names of messages."""
     if isinstance(kind, Repeated):
         return f"{name_of(kind.of)}List"
     if isinstance(kind, Map):
@@ -66,7 +66,7 @@ def short_name(annotation: Any) -> str:
 
 
 def shown(annotation: Any) -> str:
-    """The annotation, as code has it."""
+    """The annotation as Python code."""
     if isinstance(annotation, tuple):
         return " | ".join(shown(one) for one in annotation)
     if annotation is type(None):

@@ -1,4 +1,4 @@
-"""Names for protobuf from those of Python. Pure."""
+"""Makes names for protobuf from Python names. Pure."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ _KEYWORDS = frozenset({"None", "True", "False"})
 
 
 def camel_case(name: str, fallback: str) -> str:
-    """`place_order` becomes PlaceOrder. `fallback` begins a name that has no letter to begin with.
+    """`place_order` becomes PlaceOrder; `fallback` is put before a name that starts with no letter.
 
-    Python's three keywords of that form end in `fallback`: generated code could not have them.
+    It is put after None, True and False: generated code can't have these names.
     """
     words = _WORD.findall(_ascii(name))
     joined = "".join(word[0].upper() + word[1:] for word in words)
@@ -34,10 +34,10 @@ def snake_case(name: str, fallback: str) -> str:
 def distinct(
     parts: Sequence[tuple[str, ...]], fallback: str, reserved: Iterable[str] = ()
 ) -> list[str]:
-    """A name for each, from its last part and, for those that clash, as many before it as needed.
+    """A name for each path, of its last part; if names clash, of more parts.
 
-    `shop.tasks.sync` and `billing.tasks.sync` become ShopTasksSync and BillingTasksSync. What
-    clashes even then gets a number.
+    `shop.tasks.sync` and `billing.tasks.sync` become ShopTasksSync and BillingTasksSync. Names that
+    still clash get a number.
     """
     taken = {name.casefold() for name in reserved}
     depths = [1] * len(parts)
@@ -60,9 +60,10 @@ def distinct(
 
 
 def numbered(names: Iterable[str], taken: set[str]) -> list[str]:
-    """The names; those whose form in `taken`, or of an earlier one, is the same get a number.
+    """The names, with a number after each that is in `taken` or equal to an earlier one.
 
-    The form ignores case and underscores: protobuf's JSON does, and so do enums' values.
+    Names are compared without case and underscores, as protobuf compares JSON names and enum
+    values. Adds the results to `taken`.
     """
     chosen = []
     for name in names:

@@ -1,4 +1,4 @@
-"""Types of Python that are scalars, or messages of `google.protobuf`, in protobuf. Pure."""
+"""Maps Python types to scalars and to messages of `google.protobuf`. Pure."""
 
 from __future__ import annotations
 
@@ -52,19 +52,19 @@ _OF_JSON_SCHEMA = {
 
 
 def scalar_of(cls: type) -> Scalar | None:
-    """The type for a class, if it is one of these or a subclass."""
+    """The protobuf type for a class in `_SCALARS`, or a subclass of one; None for others."""
     return next((scalar for known, scalar in _SCALARS if issubclass(cls, known)), None)
 
 
 def is_list(cls: type) -> bool:
-    """Whether it is a list in JSON."""
+    """Whether the class is a list in JSON."""
     return cls in _LISTS or issubclass(cls, (list, set, frozenset, collections.deque))
 
 
 def scalar_by_json_schema(cls: type) -> Scalar | None:
-    """A class that pydantic has as a string or a number, such as `pathlib.Path`."""
+    """The type for a class that pydantic writes as a scalar, such as `pathlib.Path`; else None."""
     try:
         schema = TypeAdapter(cls).json_schema(mode="serialization")
-    except Exception:  # it runs code of the application
+    except Exception:  # pydantic runs code of the application
         schema = {}
     return _OF_JSON_SCHEMA.get(str(schema.get("type")))

@@ -1,4 +1,4 @@
-"""A new project's files from its name. Pure, except for reading the template."""
+"""Makes a new project's files from its name. Pure, except for reading the template."""
 
 from __future__ import annotations
 

@@ -30,7 +30,7 @@ def grpc_front(
     reuse_port: bool,
     tls: ServerTls | None = None,
 ) -> ReplacedServer:
-    """Raises RuntimeError if it can't listen on the address."""
+    """A front that listens on the address; raises RuntimeError if it can't."""
     options = server_options(limits, reuse_port=reuse_port)
     handlers = (_Handlers(find),)
 
@@ -44,10 +44,10 @@ def grpc_front(
 
 
 class _Handlers(grpc.GenericRpcHandler):
-    """Messages are bytes, and requests are a stream.
+    """Serves messages as bytes, and the requests of every method as a stream.
 
-    gRPC calls a unary handler only once the request is there, so that RPCs whose callers never
-    send it would escape admission.
+    gRPC calls a unary handler only after the request has arrived, so RPCs whose callers never send
+    it would escape admission.
     """
 
     def __init__(self, find: FindHandler) -> None:
@@ -63,7 +63,7 @@ class _Handlers(grpc.GenericRpcHandler):
                 return await handler.serve(GrpcContext(context))
             except grpc.aio.AbortError:
                 raise
-            except Exception:  # gRPC would send its text
+            except Exception:  # gRPC would send the exception's text
                 _log.exception("%s failed", handler_call_details.method)
                 await context.abort(grpc.StatusCode.UNKNOWN, "the handler failed")
                 raise

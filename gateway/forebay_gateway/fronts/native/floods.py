@@ -1,6 +1,6 @@
-"""Limits on frames that cost more than they bring. Pure.
+"""Limits on frames that cost the server work without carrying data. Pure.
 
-nghttp2 limits resets, CONTINUATION frames, entries of SETTINGS, and acknowledgements that wait;
+nghttp2 limits resets, CONTINUATION frames, entries of SETTINGS, and unsent acknowledgements;
 `http2.py` sets these limits.
 """
 
@@ -10,16 +10,16 @@ _IDLE_FRAMES, _IDLE_FRAMES_PER_S = 10_000.0, 1_000.0
 _FRAMES_PER_REQUEST = 2
 """gRPC's C core sends two WINDOW_UPDATEs with each RPC that it starts, before any response."""
 _BYTES_PER_IDLE_FRAME = 16
-"""A caller may send a WINDOW_UPDATE for each frame of a response, and so few bytes have a frame."""
+"""A caller may send a WINDOW_UPDATE for each frame of a response, even for one of 16 bytes."""
 _MAX_PING_STRIKES = 2
 
 
 class IdleFrames:
     """Frames that carry nothing: SETTINGS, PING, WINDOW_UPDATE, empty DATA.
 
-    A connection has 10,000, gets 1,000 a second, two for each request, and one for each 16 bytes
-    that are sent to it. Requests themselves are limited by the streams that may be open, and by
-    nghttp2's limit on resets.
+    A connection may send 10,000 at once. Its allowance grows by 1,000 a second, by two for each
+    request, and by one for each 16 bytes that are sent to it. Requests themselves are limited by
+    the streams that may be open, and by nghttp2's limit on resets.
     """
 
     __slots__ = ("_at", "_left")
@@ -45,7 +45,7 @@ class IdleFrames:
 class PingStrikes:
     """gRPC's policy: two pings may come too early; the next one ends the connection.
 
-    Responses forgive: clients estimate the bandwidth by pings while they receive.
+    A response resets the count (`forgive`): clients that receive ping to estimate the bandwidth.
     https://github.com/grpc/proposal/blob/master/A8-client-side-keepalive.md
     """
 

@@ -11,7 +11,7 @@ from forebay.errors import BackendUnavailable
 from forebay_gateway.identity.jwt.jwks import MOST_BYTES
 
 FETCH_S = 10.0
-"""The time limit of a fetch: for all of it, so that a server can't send a byte a second."""
+"""The time limit of a whole fetch, in case a server sends a byte a second."""
 
 _OPERATION_S = 5.0
 _HEADERS: dict[bytes | str, bytes | str] = {
@@ -25,7 +25,7 @@ class JwksClient:
 
     def __init__(self, url: str) -> None:
         self._url = url
-        self._shown = url.partition("?")[0]  # some issuers have a client's secret in the query
+        self._shown = url.partition("?")[0]  # the query of some issuers' URLs has a client's secret
         self._tls: ssl.SSLContext | None = None
 
     async def fetch(self) -> bytes:
@@ -42,7 +42,7 @@ class JwksClient:
 
     async def _fetch(self) -> bytes:
         if self._tls is None:
-            # It reads the system's certificates, which takes up to 50 ms.
+            # In a thread, because reading the system's certificates takes up to 50 ms.
             self._tls = await asyncio.to_thread(ssl.create_default_context)
         limits = dict.fromkeys(("connect", "read", "write", "pool"), _OPERATION_S)
         async with (

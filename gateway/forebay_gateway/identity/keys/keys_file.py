@@ -28,19 +28,19 @@ def read_keys(text: str) -> dict[str, ApiKey]:
 
 
 def written_keys(keys: Iterable[ApiKey]) -> str:
-    """The file's text."""
+    """The text of a file with these keys."""
     return HEAD + "".join(map(_table, keys))
 
 
 def checked_tenant(name: str) -> str:
-    """Raises ValueError for what no tenant can be called."""
+    """Returns the name; raises ValueError if it is not a valid name of a tenant."""
     if not is_tenant(name):
         raise ValueError(f"expected a tenant's name, {EXPECTED}")
     return name
 
 
 def checked_name(name: str) -> str:
-    """Raises ValueError for what no role or subject can be called."""
+    """Returns the name; raises ValueError if it is not a valid name of a role or subject."""
     if not 0 < len(name) <= _LONGEST or not name.isprintable():
         raise ValueError(f"expected 1 to {_LONGEST} printable characters")
     return name
@@ -88,5 +88,5 @@ def _table(key: ApiKey) -> str:
 
 
 def _text(text: str) -> str:
-    """A TOML string: printable text is written as in JSON."""
+    """The text as a TOML string, which for printable text is the same as in JSON."""
     return json.dumps(text, ensure_ascii=False)

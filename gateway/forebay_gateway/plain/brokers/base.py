@@ -1,4 +1,4 @@
-"""The interface that plain calls need from a broker: also replies, and broadcasts to workers."""
+"""The interface that plain calls need from brokers and result backends."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ class Withdrawal(Enum):
     REMOVED = auto()
     """It was in its queue and has been removed: no worker has it, or will get it."""
     HELD = auto()
-    """A worker has taken it and not acknowledged it: the task waits there, or runs with late
-    acknowledgement. The worker may have died since."""
+    """A worker has taken it and not acknowledged it: the task waits in the worker, or runs with
+    late acknowledgement. The worker may have died since."""
     ABSENT = auto()
     """A worker has taken and acknowledged it, or it never arrived."""
     UNSUPPORTED = auto()
@@ -26,9 +26,10 @@ class Withdrawal(Enum):
 
 
 class PlainBroker(Broker, Protocol):
-    """A broker with this gateway's reply queue; `PlainRedisBroker` and `PlainAmqpBroker`.
+    """A broker with this gateway's reply queue; also broadcasts to workers.
 
-    `close` deletes the reply queue, or lets it expire.
+    Implemented by `PlainRedisBroker` and `PlainAmqpBroker`. `close` deletes the reply queue, or
+    lets it expire.
     """
 
     @property
@@ -53,7 +54,7 @@ class PlainBroker(Broker, Protocol):
 
 
 class PlainResults(Protocol):
-    """The result backend of an application; `RedisResults` and `PolledResults`."""
+    """An application's result backend; implemented by `RedisResults` and `PolledResults`."""
 
     @property
     def is_listening(self) -> bool:

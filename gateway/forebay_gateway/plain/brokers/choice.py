@@ -38,9 +38,9 @@ def make_results(
 ) -> PlainResults | None:
     """The result backend; None for `rpc://`, whose results come to the reply queue.
 
-    `on_meta` is given id, meta and content type of the states of the tasks that `pending` lists,
-    whose ids start with `prefix`. Raises SettingsError if Celery has no such backend, or the
-    gateway lacks its library.
+    `on_meta` gets the id, meta and content type of each state of the tasks that `pending` lists;
+    the ids of these tasks start with `prefix`. Raises SettingsError if Celery has no such backend,
+    or the gateway lacks its library.
     """
     if application.result_url == RPC:
         return None

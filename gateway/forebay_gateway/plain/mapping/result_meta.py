@@ -1,4 +1,4 @@
-"""Reads replies and stored results within limits of size. Pure."""
+"""Reads replies and stored results, up to a size limit. Pure."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from forebay_backends.broker.task_messages import JSON
 from forebay_gateway.plain.mapping.celery_json import Unreadable, read_json
 
 SLACK = 4
-"""A result's JSON may be this many times as large as the largest message."""
+"""A result's JSON may be at most this many times as large as the largest message."""
 
 _COMPRESSED = b"\x00celery-compressed\x00"  # celery.backends.base
 _GZIP = b"application/x-gzip"
@@ -38,12 +38,12 @@ def read_limited(body: bytes, limit: int) -> Any:
 
 
 def too_large(size: int, limit: int) -> ForebayError:
-    """The error of a result over a limit."""
+    """The error for a result that is over a limit."""
     return TooLarge(f"the task's result of {size} bytes is over this server's limit of {limit}")
 
 
 def _uncompressed(body: bytes, limit: int) -> bytes:
-    """Undoes Celery's `result_compression`. Only gzip: its output can be bounded."""
+    """Undoes Celery's `result_compression`; only gzip, since zlib can limit its output."""
     if not body.startswith(_COMPRESSED):
         return body
     kind, _, content = body[len(_COMPRESSED) :].partition(b"\x00")

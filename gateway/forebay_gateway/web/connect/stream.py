@@ -1,4 +1,4 @@
-"""Connect's streams of responses: messages in envelopes, the last of which has the status."""
+"""Connect's streaming RPCs: messages in envelopes; the last envelope has the status."""
 
 from __future__ import annotations
 

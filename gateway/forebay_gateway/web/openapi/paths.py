@@ -1,8 +1,9 @@
 """Templates of `google.api.http` as paths of OpenAPI. Pure.
 
 `/v1/{name=shelves/*}/books:list` becomes `/v1/shelves/{name}/books:list`; a variable with several
-wildcards, `{name=shelves/*/books/*}`, becomes `shelves/{name_1}/books/{name_2}`. OpenAPI has no
-parameters with `/`, so that of `**` stands for one segment, or several of them as they are.
+wildcards, `{name=shelves/*/books/*}`, becomes `shelves/{name_1}/books/{name_2}`. The
+values of OpenAPI's path parameters have no `/`, so only the description of a parameter for `**` can
+say that it may be several segments.
 """
 
 from __future__ import annotations
@@ -15,9 +16,10 @@ from forebay_gateway.web.rest.path_template import PathTemplate, Variable, Wildc
 
 @dataclass(frozen=True, slots=True)
 class PathParameter:
-    """`field_path` is that of the request; empty for a wildcard in no variable.
+    """A parameter of a path; `takes_rest` if it is for `**`.
 
-    `is_whole` if its value is the field's; otherwise it is a part of it.
+    `field_path` is the path of a request's field; empty for a wildcard outside of variables. With
+    `is_whole`, the parameter is the field's whole value; otherwise it is a part of it.
     """
 
     name: str

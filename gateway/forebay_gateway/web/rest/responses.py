@@ -1,8 +1,8 @@
-"""Responses of REST: one JSON text, or a stream of lines with one each.
+"""REST responses: one JSON text, or a stream of lines with one JSON text each.
 
-A line of a stream is `{"result": …}`, or, as the last one, `{"error": …}` with the
-`google.rpc.Status`, as grpc-gateway writes them: a bare response could have a field `error`. A
-stream that fails before its first response has the error's status of HTTP, as a unary call does.
+A line of a stream is `{"result": …}`; if the call fails, the last line is `{"error": …}` with the
+`google.rpc.Status`. grpc-gateway writes the same: a bare response could have a field `error`. A
+stream that fails before its first response has the error's HTTP status, as a unary call does.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ ToJson = Callable[[bytes], Awaitable[bytes]]
 
 
 class JsonResponse:
-    """One response; implements `Responses`."""
+    """The one response of a unary method; implements `Responses`."""
 
     def __init__(self, exchange: Exchange, to_json: ToJson) -> None:
         self._exchange = exchange
@@ -93,7 +93,7 @@ class JsonLines:
 async def respond_error(
     exchange: Exchange, status: Status, initial: Pairs = (), headers: Headers | None = None
 ) -> None:
-    """Responds with the status in JSON, and as a status of HTTP."""
+    """Responds with the status as JSON and with its HTTP status."""
     own = [(b"content-type", JSON_TYPE.encode()), *(headers or []), *error_headers(status)]
     metadata = _metadata_headers(initial, status.trailing)
     await exchange.respond(http_status(status), [*own, *metadata], status_json(status))

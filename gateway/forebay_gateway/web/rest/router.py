@@ -1,4 +1,4 @@
-"""The binding for an HTTP request. Pure."""
+"""Finds the binding for an HTTP request. Pure."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ class Found:
 
 @dataclass(slots=True)
 class NotFound:
-    """The HTTP methods that the path has; none if no template matches it."""
+    """No binding was found; `allowed` are the HTTP methods that the path has bindings for."""
 
     allowed: set[str] = field(default_factory=set)
 
 
 class Router:
-    """Finds bindings; of two for the same requests, the first one is used (`conflicts`)."""
+    """Finds bindings; if two conflict (`conflicts`), it uses the first."""
 
     def __init__(self, bindings: Iterable[Binding]) -> None:
         self._index: PathIndex[dict[str, Binding]] = PathIndex()

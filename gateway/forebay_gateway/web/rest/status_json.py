@@ -1,4 +1,4 @@
-"""Statuses as JSON of `google.rpc.Status`, and as statuses and headers of HTTP. Pure."""
+"""Statuses as JSON of `google.rpc.Status`, and as HTTP statuses and headers. Pure."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from forebay_gateway.web.connect.errors import HTTP_STATUS, rpc_status, unpadded
 from forebay_gateway.web.context import Status
 from forebay_gateway.web.exchange import Headers
 
-# Their messages are found by name in details.
+# Imported so that the messages of standard details are in the descriptor pool.
 _KNOWN_DETAILS = error_details_pb2.DESCRIPTOR
 
 
@@ -39,12 +39,12 @@ def status_json(status: Status) -> bytes:
 
 
 def http_status(status: Status) -> int:
-    """The status of HTTP, by google/rpc/code.proto."""
+    """The HTTP status, by google/rpc/code.proto."""
     return 200 if status.is_ok else HTTP_STATUS.get(status.code, 500)
 
 
 def error_headers(status: Status) -> Headers:
-    """When to retry, and how to authenticate."""
+    """The headers that say when to retry, and how to authenticate."""
     headers: Headers = []
     delay_s = retry_delay_s(status)
     if delay_s is not None:

@@ -17,7 +17,7 @@ _LINE_END = re.compile(rb"\r\n|\r|\n")
 def event(data: bytes, *, name: str = "", event_id: str = "") -> bytes:
     """An event; without a name, `EventSource` calls `onmessage`.
 
-    Without an id, the id of the event before stays that of the stream.
+    Without an id, the stream keeps the id of the previous event.
     """
     lines = [
         *([b"event: " + name.encode()] if name else []),
@@ -28,18 +28,18 @@ def event(data: bytes, *, name: str = "", event_id: str = "") -> bytes:
 
 
 def opening(retry_ms: int, event_id: str = "") -> bytes:
-    """How long a browser waits until it reconnects, and the id until an event has another one."""
+    """The start of a stream: the reconnection delay, and the id until an event sets another."""
     lines = [b"retry: %d" % retry_ms, *(last_id(event_id) if event_id else [])]
     return b"\n".join(lines) + b"\n\n"
 
 
 def last_id(event_id: str) -> list[bytes]:
-    """The line of an id."""
+    """The line that sets the stream's id."""
     return [b"id: " + event_id.encode()]
 
 
 def accepts_events(accept: bytes) -> bool:
-    """Whether an `Accept` header names event streams, and not only by a wildcard."""
+    """Whether an `Accept` header names `text/event-stream`; a wildcard is not enough."""
     for one in accept.split(b","):
         name, _, parameters = one.partition(b";")
         if name.strip().lower() == CONTENT_TYPE.encode():

@@ -1,8 +1,9 @@
-"""Where in a call a caller is: the ids of events, and the `Last-Event-ID` that comes back. Pure.
+"""A caller's position in a call: ids of events, and the `Last-Event-ID` sent back. Pure.
 
 The id of an item is its ordinal: `0`, `1`, `2`. If the URL names no call, the id names it, too:
 `0192…/2`, so that a browser that reconnects to the same URL finds its call. Transient items have no
-id. The last event of a call has the id `end`: a browser that reconnects with it is told to stop.
+id. The last event of a call has the id `end`: a browser that reconnects with it gets status 204,
+and stops.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ _MOST_DIGITS = 15
 
 @dataclass(frozen=True, slots=True)
 class Position:
-    """`call_id` is None if the id has none; `seen` is the number of items that the caller has."""
+    """A position; `call_id` is None if the id names no call, `seen` counts the caller's items."""
 
     call_id: str | None = None
     seen: int = 0
@@ -30,7 +31,7 @@ START = Position()
 
 
 def read_position(last_event_id: str) -> Position:
-    """The position of a caller; raises InvalidRequest for an id that no event has."""
+    """The position that an event id describes; raises InvalidRequest for malformed ids."""
     if not last_event_id:
         return START
     if last_event_id == END:
@@ -46,9 +47,9 @@ def read_position(last_event_id: str) -> Position:
 
 
 def event_id(call_id: str | None, seen: int) -> str:
-    """The id for a caller that has seen so many items; empty for a caller that needs none.
+    """The id for a caller that has seen `seen` items.
 
-    `call_id` is None if the caller's URL names the call.
+    `call_id` is None if the caller's URL names the call; then the id is empty until the first item.
     """
     ordinal = str(seen - 1) if seen else ""
     return ordinal if call_id is None else f"{call_id}/{ordinal}"
