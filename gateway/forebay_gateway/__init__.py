@@ -1,8 +1,8 @@
 """The gateway: gRPC calls in, Celery tasks out, items back.
 
-From the outside in; a folder imports only from those below it:
+From the outside in; each folder imports only from folders below it:
 
-- `cli/`: the commands `forebay gateway`, `up`, `routes`, `doctor` and `new`.
+- `cli/`: the commands that run or inspect a gateway, and `forebay new`, `import`, `keys` and `acl`.
 - `asgi.py`: public; a gateway inside of another ASGI application.
 - `testing/`: public; a whole service inside a test.
 - `server/`: one gateway: its front, health, reflection, and every routed RPC's handler.
@@ -12,14 +12,14 @@ From the outside in; a folder imports only from those below it:
 - `guard/`: lets an RPC pass if its caller is known and may make it.
 - `scaling/`: KEDA's external scaler: how many workers a queue needs.
 - `load_reports/`: ORCA: how busy this gateway is, in the trailers of calls.
+- `web/`: the handlers for browsers, by ASGI: Connect, gRPC-Web, REST and server-sent events.
 - `fronts/`: the servers that callers reach: on nghttp2, and on `grpc.aio`.
 - `audit/`: the audit log: who was refused, who ended or read which call.
-- `web/`: the handlers for browsers, by ASGI: Connect and gRPC-Web.
 - `durable/`, `ephemeral/`, `plain/`: the three ways to serve a call: by a record in the ledger, in
   the gateway's memory, or by a Celery task that knows nothing of Forebay.
-- `rpc/`: what every routed RPC is before that: its options, requests, policy, status, batching.
-- `fair_queues/`: what waits, by tenant, until the broker gets it.
-- `quotas/`: what each tenant may use, counted over all gateways.
+- `rpc/`: what these three share: an RPC's options, requests, policy, status and batching.
+- `fair_queues/`: calls that wait, by tenant, until they are sent to the broker.
+- `quotas/`: the limits of each tenant, counted over all gateways.
 - `admission/`: which calls get in: limits, fair shares, full queues.
 - `fleet/`: what the gateway knows of the live workers.
 - `identity/`: who calls, and what they may do.

@@ -1,9 +1,9 @@
 """Public: a gateway inside of another ASGI application, such as Starlette's or FastAPI's.
 
-The application serves what `web_listen` would, with the same checks of `Host` and origin, guard and
-limits; docs/web.md has an example. Nothing listens for gRPC. Whoever reaches the other application
-reaches it: without `[auth]`, the services that see and end calls of others are closed. The other
-application's server limits how large heads are, and how slow callers.
+The gateway serves what it would on `web_listen`, with the same checks of `Host` and origin, guard
+and limits; docs/web.md has an example. It does not listen for gRPC. Every caller of the other
+application can call the gateway, so without `[auth]` the services that show or end calls of others
+are closed. The other application's server limits the size of heads and the time of slow callers.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from forebay_gateway.web.exchange import App
 async def gateway_application(
     settings: Settings, methods: Sequence[Method] = ()
 ) -> AsyncIterator[App]:
-    """The ASGI application of a gateway, which runs until the block is left, and then drains.
+    """The ASGI application of a gateway, which runs until the block is left and then drains.
 
     Without `methods`, it serves those of the settings' services. Raises SettingsError, RouteError
     or GatewayError if the gateway can't start.

@@ -1,1 +1,1 @@
-"""The admin services: operations, methods, queues, items. Open to known callers, or on loopback."""
+"""The admin services: operations, methods, queues, items. Open with auth or on loopback."""

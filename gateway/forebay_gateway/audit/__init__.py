@@ -1,1 +1,1 @@
-"""The audit log: who was refused, who ended or read which call, and which keys have changed."""
+"""The audit log: refused RPCs, cancelled or deleted calls, reads by other tenants, changed keys."""

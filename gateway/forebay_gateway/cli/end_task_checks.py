@@ -1,4 +1,4 @@
-"""The tasks that are told of the ends of calls, for `forebay doctor`."""
+"""Checks that workers have the `on_end` tasks of routes, for `forebay doctor`."""
 
 from __future__ import annotations
 

@@ -8,7 +8,7 @@ from forebay_gateway.rpc.incoming import IncomingCall
 
 
 def is_same_call(incoming: IncomingCall, snapshot: CallSnapshot, tenant: str) -> bool:
-    """Whether the call has the caller's method and request, or is a run that the call may share."""
+    """Whether the call has the caller's method and request, or is a run that it may share."""
     if snapshot.method != incoming.method.name:
         return False
     if incoming.first is None or snapshot.digest == incoming.digest:
@@ -17,9 +17,9 @@ def is_same_call(incoming: IncomingCall, snapshot: CallSnapshot, tenant: str) ->
 
 
 def is_shared_run(incoming: IncomingCall, snapshot: CallSnapshot, tenant: str) -> bool:
-    """Whether the call is a run that the caller's call may share.
+    """Whether the call in the ledger is a run that the caller's call may share.
 
-    Without a request, as when an upload is resumed, the method and the call's id must do.
+    If there is no request, as when an upload is resumed, only the method is compared.
     """
     if not snapshot.cache or snapshot.method != incoming.method.name:
         return False

@@ -1,1 +1,1 @@
-"""Keeps what waits by tenant, and lets it into the broker by weighted deficit round robin."""
+"""Keeps waiting calls by tenant; weighted deficit round robin chooses the next to be sent."""

@@ -1,1 +1,1 @@
-"""The guard in front of all handlers: lets an RPC pass if its caller may make it."""
+"""The guard in front of all handlers: refuses RPCs that their callers may not make."""

@@ -1,4 +1,4 @@
-"""Who makes a call. Pure."""
+"""The caller of an RPC. Pure."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ class Principal:
 
     `tenant` is the owner of its calls; empty only where authentication is off. `issuer` is the
     JWT's, `spiffe` or `keys`; `key_id` is that of the key that signed the token, or of the API key.
-    `expires_at` is when the proof expires, with its leeway, in seconds of Unix time; None: not
-    before the connection ends.
+    `expires_at` is when the proof expires, with its leeway, in seconds of Unix time, or None
+    if it lasts as long as the connection.
     """
 
     tenant: str = ""

@@ -1,4 +1,4 @@
-"""What the guard knows of tokens: JWTs, and API keys."""
+"""The interface by which the guard verifies tokens: JWTs, and API keys."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class TokenVerifier(Protocol):
         """The principal of a token that was verified before and has not expired; else None."""
 
     def is_in_force(self, principal: Principal) -> bool:
-        """Whether the key that has proved the principal is still known here, and unchanged."""
+        """Whether the key that proved the principal is still known here, and unchanged."""
 
     async def verify(self, token: str) -> Principal:
         """Verifies the token; raises Unauthenticated, whose message never shows the token.

@@ -1,4 +1,4 @@
-"""What is counted of tenants: plain numbers, as in `method_meter.py`."""
+"""Counts the ends of tenants' calls, in plain numbers as `method_meter.py` does."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from forebay_gateway.metrics.method_meter import known_reason
 
 
 class TenantMeters:
-    """One per gateway. Only tenants that the settings name have a label; the rest are `other`."""
+    """One per gateway process. Tenants in the settings have a label; the rest are `other`."""
 
     def __init__(self, metrics: Metrics, named: Collection[str]) -> None:
         self._named = frozenset(named)
@@ -19,7 +19,7 @@ class TenantMeters:
         metrics.read_figures.append(self._figures)
 
     def ended(self, tenant: str, reason: str) -> None:
-        """A call of the tenant ended; nothing is counted of calls without a tenant."""
+        """Counts the end of a call, unless it has no tenant."""
         if tenant:
             label = tenant if tenant in self._named else OTHER
             self._ended[label, known_reason(reason)] += 1

@@ -1,8 +1,8 @@
 """The operators' page: at `/` of `admin_listen`, and the RPCs that it makes, by Connect.
 
 - `files.py`: the files of `static/`, and the headers that they are served with
-- `application.py`: what a browser may ask for: the files, and the methods that the page calls
-- `read_only.py`: which methods change nothing
+- `application.py`: serves the files, and the methods that the page calls
+- `read_only.py`: the methods that change nothing
 
 `static/` is the page: modules of JavaScript, as browsers load them, without a build step.
 `index.html` loads `app.js`, which has a view for each part of the address after `#`. `rpc.js`

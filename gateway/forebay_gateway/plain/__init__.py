@@ -1,4 +1,4 @@
-"""Calls of plain Celery tasks: tasks of applications that know nothing of Forebay.
+"""Calls of plain Celery tasks, in applications that do not use Forebay.
 
 `calls` serves them, with `turns` (the order of tenants' tasks), `responses` and `queue_slots`.
 Pure: `task_request` and `task_outcome` (from a request to a task, from a task's state to a result

@@ -1,4 +1,4 @@
-"""Asks an application's workers for their queues and tasks, over its own connections."""
+"""Asks an application's workers for their queues and tasks, over a separate connection."""
 
 from __future__ import annotations
 

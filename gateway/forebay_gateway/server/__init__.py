@@ -1,1 +1,1 @@
-"""One gateway: its gRPC servers, its processes, and the handler of every routed RPC."""
+"""One gateway: its ports, its processes, and the handlers of all its RPCs."""

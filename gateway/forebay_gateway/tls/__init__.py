@@ -1,1 +1,1 @@
-"""TLS of the gateway's port: its certificate and the callers' CAs, checked and read again."""
+"""TLS of the gateway's port: its certificate and the callers' CAs, reloaded when files change."""

@@ -1,4 +1,4 @@
-"""Messages in envelopes: after a prefix of flags and length, as in gRPC's own framing."""
+"""Enveloped messages: each has a prefix of flags and length, as in gRPC's own framing."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ COMPRESSED = 1
 
 
 def envelope(flags: int, data: bytes) -> bytes:
-    """The data after its prefix."""
+    """The data with its prefix."""
     return b"%c%b%b" % (flags, len(data).to_bytes(4, "big"), data)
 
 
 async def message_envelope(data: bytes, *, gzip: bool) -> bytes:
-    """A response after its prefix; with `gzip`, it is compressed if it is large enough."""
+    """A response with its prefix; with `gzip`, it is compressed if it is large enough."""
     if gzip and is_worth_it(data):
         return envelope(COMPRESSED, await compressed(data))
     return envelope(0, data)

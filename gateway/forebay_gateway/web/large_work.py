@@ -15,9 +15,9 @@ R = TypeVar("R")
 
 
 async def worked(size: int, work: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
-    """What `work` returns, which takes as long as `size` bytes do.
+    """Does `work` on a message of `size` bytes, in a thread if it is large; returns its result.
 
-    Large ones take turns: parsed JSON takes many times the memory of its text.
+    Large messages take turns, because parsed JSON takes many times the memory of its text.
     """
     if size < _LARGE_BYTES:
         return work(*args, **kwargs)

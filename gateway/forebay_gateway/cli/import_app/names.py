@@ -34,7 +34,7 @@ def snake_case(name: str, fallback: str) -> str:
 def distinct(
     parts: Sequence[tuple[str, ...]], fallback: str, reserved: Iterable[str] = ()
 ) -> list[str]:
-    """A name for each path, of its last part; if names clash, of more parts.
+    """A name for each path, made from its last part or, if names clash, from more parts.
 
     `shop.tasks.sync` and `billing.tasks.sync` become ShopTasksSync and BillingTasksSync. Names that
     still clash get a number.

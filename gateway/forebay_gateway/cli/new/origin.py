@@ -1,4 +1,4 @@
-"""Where Forebay was installed from, as arguments for pip. Pure."""
+"""The source that Forebay was installed from, as arguments for pip. Pure."""
 
 from __future__ import annotations
 
@@ -13,7 +13,8 @@ def pip_arguments(direct_url: str | None) -> str:
     """The arguments that install Forebay from its own source, quoted for a shell.
 
     `direct_url` is the text of its `direct_url.json` (PEP 610), which installers write for
-    everything but packages from an index. Empty for those: their name and version are enough.
+    everything but packages from an index. For such packages, returns an empty text: their name and
+    version are enough.
     """
     if direct_url is None:
         return ""

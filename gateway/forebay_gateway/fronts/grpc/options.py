@@ -12,7 +12,7 @@ def server_options(limits: FrontLimits, *, reuse_port: bool) -> list[tuple[str, 
     return [
         ("grpc.max_receive_message_length", limits.max_request_bytes),
         ("grpc.max_send_message_length", limits.max_response_bytes),
-        # Else gRPC buffers megabytes of each message that nobody reads yet, not 64 KiB.
+        # With probes, gRPC buffers megabytes, not 64 KiB, of each message that is not read yet.
         ("grpc.http2.bdp_probe", 0),
         ("grpc.max_allowed_incoming_connections", limits.max_connections),
         ("grpc.so_reuseport", int(reuse_port)),

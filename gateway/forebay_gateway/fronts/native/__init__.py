@@ -1,4 +1,4 @@
-"""The front on nghttp2, by ngh2: HTTP/2 and gRPC's protocol on one asyncio protocol a connection.
+"""The front on nghttp2, by ngh2: HTTP/2 and gRPC in one asyncio protocol for each connection.
 
 - `http2.py`: the only module that imports ngh2
 - `head.py`, `refused.py`, `messages.py`: pure: headers, answers to invalid ones, message framing

@@ -1,1 +1,1 @@
-"""Protobuf requests to task arguments, and task results to protobuf responses. Pure."""
+"""Maps protobuf requests to task arguments, and task results to protobuf responses. Pure."""

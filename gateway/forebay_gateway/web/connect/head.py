@@ -1,4 +1,4 @@
-"""What Connect's headers say. Pure."""
+"""Reads the version and the timeout from Connect's headers. Pure."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _MOST_DIGITS = 10
 
 
 def read_timeout(headers: Mapping[bytes, bytes]) -> float | None:
-    """The caller's timeout in seconds; raises InvalidRequest, also for another version."""
+    """The caller's timeout in seconds; raises InvalidRequest, also for another protocol version."""
     version = headers.get(VERSION, b"1")
     if version != b"1":
         raise InvalidRequest(f"connect-protocol-version is {_shown(version)}; expected 1")

@@ -6,10 +6,10 @@ import grpc
 
 
 class NoRequest:
-    """Implements `Requests`."""
+    """The empty stream of requests; implements `Requests`."""
 
     async def read(self) -> object:
         return grpc.aio.EOF
 
     def read_now(self) -> None:
-        """None: there is none."""
+        """Returns None: there is no request to read."""

@@ -1,4 +1,4 @@
-"""A method with a stream of requests, where one request of HTTP carries the whole stream."""
+"""Methods with a stream of requests, over HTTP requests that each carry a whole stream."""
 
 from __future__ import annotations
 
@@ -14,10 +14,9 @@ class _OneRequest(WebMethod):
 
 
 def one_request(method: WebMethod) -> WebMethod:
-    """The method for callers that send its one request, and then no more.
+    """The method for callers that send one request message, as if it took only one.
 
-    HTTP/1.1 can't interleave requests and responses, but it can carry a stream of one request, such
-    as that of a product of random matrices.
+    HTTP/1.1 can't interleave requests and responses, but it can carry a stream of one request.
     """
     if not method.client_streaming:
         return method

@@ -1,4 +1,4 @@
-"""The caller's timeout, in either of the headers that clients send. Pure."""
+"""Reads the caller's timeout from either header that clients send. Pure."""
 
 from __future__ import annotations
 
