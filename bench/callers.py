@@ -45,7 +45,7 @@ def p50_ms(call: Callable[[], object], count: int) -> float:
 
 
 def add(stub: ComputeServiceStub, *, durable: bool) -> None:
-    """Computes 4 + 6 through the gateway; a call becomes durable by an id of the caller's."""
+    """Computes 4 + 6 through the gateway; an id of the caller's own makes a call durable."""
     metadata = (("forebay-call-id", str(uuid.uuid4())),) if durable else ()
     assert stub.Add(pb.AddRequest(x=4, y=6), timeout=TIMEOUT_S, metadata=metadata).sum == 10
 

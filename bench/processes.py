@@ -1,4 +1,4 @@
-"""What a second process on the same port gains, for saturated Add: a gateway and a bare server.
+"""Saturated Add with one process and with two on the same port: a gateway and a bare server.
 
 All processes share the machine's cores with the load, and gateways also with a worker and the
 ledger.

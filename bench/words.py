@@ -8,7 +8,7 @@ _SMALL = 0.2
 
 
 def amount(value: float) -> str:
-    """The value with three significant digits; from 100 on, as an integer with separators."""
+    """Below 100, three significant digits; from 100 on, an integer with thousands separators."""
     return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
 
 
