@@ -1,4 +1,4 @@
-"""Products larger than a gateway's memory limit: its peak memory, and the latency of panels."""
+"""Products of hundreds of MB: the gateway's peak memory, and the latency of panels."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The CPU time of a saturated ephemeral call in all processes, and in each of them."""
+"""The CPU time of an ephemeral call under a saturating load: in all processes, and by process."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ FULL = Plan(rounds=5, load_s=2.0, in_flight=64)
 QUICK = Plan(rounds=1, load_s=0.5, in_flight=64)
 
 Parts = Mapping[str, Sequence[int]]
-"""The ids of processes, by what they are."""
+"""Process ids by the part of the system that they belong to, such as "the gateway"."""
 
 
 def measure(stage: Stage, plan: Plan) -> Iterator[Figure]:
@@ -49,7 +49,7 @@ def measure(stage: Stage, plan: Plan) -> Iterator[Figure]:
 
 
 def parts_of(stage: Stage) -> Parts:
-    """The processes of `forebay up`, and its ledger."""
+    """The processes of `forebay up`, and the ledger's server."""
     workers = psutil.Process(stage.gateway_pid).children()
     children = [child for worker in workers for child in worker.children(recursive=True)]
     return {
@@ -61,7 +61,7 @@ def parts_of(stage: Stage) -> Parts:
 
 
 def _cost(address: str, kind: str, parts: Parts, plan: Plan) -> Callable[[], dict[str, float]]:
-    """The ms of a call in each part, and in the load."""
+    """A function that makes a load; it returns a call's CPU ms in each part, and in the load."""
 
     def cost() -> dict[str, float]:
         before = {part: cpu_ms(pids) for part, pids in parts.items()}
@@ -69,5 +69,5 @@ def _cost(address: str, kind: str, parts: Parts, plan: Plan) -> Callable[[], dic
         spent = {part: (cpu_ms(pids) - before[part]) / load.calls for part, pids in parts.items()}
         return {**spent, _LOAD: load.cpu_us / 1000}
 
-    cost()  # warm-up: the sizes of batches follow the run times of the calls before
+    cost()  # warm-up: earlier calls' run times determine the sizes of batches
     return cost

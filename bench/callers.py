@@ -1,4 +1,4 @@
-"""Single calls, as a user would write them, and how long they take."""
+"""Single calls, written as a user would write them, and functions that time them."""
 
 from __future__ import annotations
 
@@ -22,14 +22,13 @@ Matrix = np.ndarray[Any, np.dtype[np.float64]]
 
 
 def channel(address: str) -> grpc.Channel:
-    """A channel to a gateway, with room for messages of 4 MiB."""
+    """A channel that accepts responses of up to 16 MiB; gRPC's default is 4 MiB."""
     return grpc.insecure_channel(
         address, options=[("grpc.max_receive_message_length", _MAX_MESSAGE_BYTES)]
     )
 
 
 def seconds_of(work: Callable[[], object]) -> float:
-    """The duration of the work."""
     begun = time.perf_counter()
     work()
     return time.perf_counter() - begun
@@ -46,13 +45,13 @@ def p50_ms(call: Callable[[], object], count: int) -> float:
 
 
 def add(stub: ComputeServiceStub, *, durable: bool) -> None:
-    """4 + 6 through the gateway; with an id of the caller's, durable."""
+    """Computes 4 + 6 through the gateway; an id of the caller's own makes a call durable."""
     metadata = (("forebay-call-id", str(uuid.uuid4())),) if durable else ()
     assert stub.Add(pb.AddRequest(x=4, y=6), timeout=TIMEOUT_S, metadata=metadata).sum == 10
 
 
 def add_with_celery(task: Any) -> None:
-    """4 + 6 by Celery's own client."""
+    """Computes 4 + 6 through Celery's own client."""
     assert task.apply_async((4, 6)).get(timeout=TIMEOUT_S) == 10
 
 

@@ -12,7 +12,7 @@ _OF_ALL_THREADS = 2
 
 
 def family(pid: int) -> tuple[int, ...]:
-    """A process and its living children, such as a worker's pool."""
+    """The ids of a process and of its living descendants, such as a worker's pool."""
     children = psutil.Process(pid).children(recursive=True)
     return (pid, *(child.pid for child in children))
 
@@ -20,7 +20,7 @@ def family(pid: int) -> tuple[int, ...]:
 def cpu_ms(pids: Iterable[int]) -> float:
     """The CPU time of the processes so far, user and system, in ms.
 
-    On Linux by each process's own clock, elsewhere in the system's steps of 10 ms.
+    On Linux it is read from each process's CPU clock; elsewhere its resolution may be 10 ms.
     """
     return sum(_own_ms(pid) for pid in pids)
 

@@ -1,4 +1,4 @@
-"""Figures as a function of a growing number: lines of the report, and a chart. Pure."""
+"""Values as a function of a growing number, as lines of the report and as a chart; no I/O."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from bench.rounds import Chart, Figure, Goal, Line, Series
 
 @dataclass(frozen=True)
 class Curve:
-    """Values by the number of something, the first being what the others are measured by.
+    """Values by a growing number, such as the number of workers; the first value is the baseline.
 
-    They are to grow as the number does (`linear`), or to stay as they are.
+    Ideally, values grow in proportion to the number (`linear`), or stay equal.
     """
 
     key: str
@@ -23,7 +23,7 @@ class Curve:
     linear: bool = False
 
     def figures(self, goal: Goal | None, row: int) -> Iterator[Figure]:
-        """One for each number but the first."""
+        """A figure for each number but the first, against the ideal value."""
         for number in list(self.values)[1:]:
             yield Figure(
                 f"{self.key}_{number}",

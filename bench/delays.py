@@ -28,7 +28,7 @@ _REST_S = 2.0
 
 @dataclass(frozen=True)
 class Plan:
-    """The rounds, the delayed calls of each, and in how many seconds one after the other is due."""
+    """The rounds, the delayed calls of each, and the seconds over which they fall due in turn."""
 
     rounds: int
     calls: int
@@ -40,7 +40,7 @@ QUICK = Plan(rounds=1, calls=20, due_within_s=1.0)
 
 
 def measure(stage: Stage, plan: Plan) -> Iterator[Figure]:
-    """Delayed calls of Add beside ephemeral ones."""
+    """Makes delayed calls of Add while ephemeral ones saturate the system."""
     with callers.channel(stage.address) as channel, ThreadPoolExecutor(1) as executor:
         found = [_late_s(stage, channel, executor, plan) for _ in range(plan.rounds)]
     title = f"From a delayed call's time to its handler's begin, {_IN_FLIGHT} others in flight"

@@ -1,4 +1,4 @@
-"""All digits of a factorial, against gmpy2 in one process; and the time of the first digits."""
+"""The time of all digits of a factorial, against gmpy2 in one process, and of its first digits."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class Timing:
 
 
 def measure(stage: Stage, plan: Plan) -> Iterator[Figure]:
-    """The whole number's time, and the first digits' share of it."""
+    """Compares the time of all digits with gmpy2's, and with the time of the first digits."""
     text, _ = timed_digits(stage.stub, N)
     assert text == callers.factorial_text_here(N)
     timings = interleave(
@@ -65,7 +65,7 @@ def measure(stage: Stage, plan: Plan) -> Iterator[Figure]:
 
 
 def timed_digits(stub: ComputeServiceStub, n: int) -> tuple[str, Timing]:
-    """The digits of n!, joined, and their times."""
+    """The digits of n!, and the times at which the first and the last ones came."""
     begun = time.perf_counter()
     responses = stub.Factorial(pb.FactorialRequest(n=n), timeout=callers.TIMEOUT_S)
     digits = (response.digits for response in responses if response.digits)
@@ -76,6 +76,6 @@ def timed_digits(stub: ComputeServiceStub, n: int) -> tuple[str, Timing]:
 
 
 def _timed_here() -> Timing:
-    """gmpy2 gives all digits at once."""
+    """The time in this process; both times are equal, since gmpy2 returns all digits at once."""
     seconds = callers.seconds_of(lambda: callers.factorial_text_here(N))
     return Timing(seconds, seconds)

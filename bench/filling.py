@@ -1,8 +1,8 @@
 """Fills a ledger with finished calls, by copying what real finished calls left in it.
 
-The server makes the copies. This module finds out what a finished call leaves, rather than
-knowing it: the call's own keys, and the partition's indexes that name the call. A copy is in
-the same partition as its model, and its id belongs to that partition.
+The server makes the copies. This module has no list of what a finished call leaves; it looks
+for the call's own keys, and for the partition's indexes that name the call. A copy is in the
+same partition as its model, and its id belongs to that partition.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ class Traces:
 
 
 def traces_of(client: redis.Redis, call: CallKey) -> Traces:
-    """The call's traces. It looks at every key of the partition, so only small ledgers suit."""
+    """The call's traces; use it on small ledgers, as it looks at every key of the partition."""
     prefix, member = f"{call.partition}:", str(call)
     names: dict[str, list[str]] = defaultdict(list)
     for raw in client.scan_iter(f"{prefix}*"):
@@ -73,9 +73,9 @@ def traces_of(client: redis.Redis, call: CallKey) -> Traces:
 
 
 def fill(client: redis.Redis, models: Sequence[CallKey], count: int) -> None:
-    """As `add_copies`, but faster, since the append-only file is off meanwhile.
+    """As `add_copies`, with the append-only file off meanwhile.
 
-    Turning it on again rewrites it; this waits for that.
+    Turning the file on again rewrites it, and this waits until that is done.
     """
     client.config_set("appendonly", "no")
     add_copies(client, models, count)

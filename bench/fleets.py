@@ -1,4 +1,4 @@
-"""Gateways and workers on a server of their own, in numbers."""
+"""Fleets of gateways and workers, each fleet on an embedded server of its own."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tests.harness import eventually
 
 @dataclass(frozen=True)
 class Fleet:
-    """The gateways' addresses and process ids."""
+    """The addresses and process ids of a fleet's gateways."""
 
     addresses: tuple[str, ...]
     pids: tuple[int, ...]
@@ -24,7 +24,10 @@ class Fleet:
 def fleet(
     gateways: int, workers: int, app: str, queue: str, services: Sequence[str] = ()
 ) -> Iterator[Fleet]:
-    """All are live. Fleets of different sizes can run side by side, and so take turns."""
+    """Starts a fleet, and yields it when all gateways and workers are live.
+
+    Fleets of different sizes can run side by side, so that measurements of them take turns.
+    """
     settings = {"FOREBAY_SERVICES": json.dumps(services)} if services else {}
     with systems.backend(**settings) as backend, ExitStack() as stack:
         for _ in range(workers):

@@ -36,7 +36,7 @@ QUICK = Plan((1, 2), rounds=1, load_s=0.5, calls=100)
 
 
 def measure(stage: Stage, plan: Plan) -> Iterator[Figure | Chart]:
-    """Makes durable calls to fleets with as many workers as gateways, which take turns."""
+    """Fleets with as many workers as gateways take turns at durable calls."""
     with ExitStack() as stack:
         fleets = {
             count: stack.enter_context(fleet(count, count, "forebay_workers", "add"))

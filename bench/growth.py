@@ -22,7 +22,7 @@ _CALLERS_A_WORKER = 2
 
 @dataclass(frozen=True)
 class Plan:
-    """Numbers of workers, repetitions, calls per worker."""
+    """The numbers of workers, the rounds, and the calls for each worker."""
 
     workers: tuple[int, ...]
     rounds: int
@@ -34,7 +34,10 @@ QUICK = Plan((1, 2), rounds=1, calls_a_worker=5)
 
 
 def measure(stage: Stage, plan: Plan) -> Iterator[Figure | Chart]:
-    """Fleets of one gateway and different numbers of workers, of one process each, take turns."""
+    """Fleets with one gateway and different numbers of workers take turns.
+
+    Each worker has one pool process.
+    """
     with ExitStack() as stack:
         rates = interleave(
             plan.rounds,
@@ -50,7 +53,7 @@ def _sleeps(stack: ExitStack, workers: int, calls_a_worker: int) -> Callable[[],
     services = ["tests.echo.v1.echo_pb2"]
     started = stack.enter_context(fleet(1, workers, "tests.echo.worker", "echo", services))
     stub = EchoServiceStub(stack.enter_context(callers.channel(started.addresses[0])))
-    _sleeps_per_s(stub, workers, workers)  # each has its pool
+    _sleeps_per_s(stub, workers, workers)  # warm-up: a call for each worker
     return lambda: _sleeps_per_s(stub, workers, calls_a_worker * workers)
 
 
@@ -68,7 +71,7 @@ def _sleeps_per_s(stub: EchoServiceStub, workers: int, calls: int) -> float:
 
 
 def all_done(ways: Sequence[Callable[[], object]], calls: int, at_once: int) -> None:
-    """Makes calls in these ways in turn, with a fixed number in flight."""
+    """Makes calls by each of `ways` in turn, with `at_once` in flight."""
     pool = ThreadPoolExecutor(at_once)
     try:
         futures = [pool.submit(way) for way in islice(cycle(ways), calls)]

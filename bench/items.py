@@ -1,6 +1,6 @@
 """The latency of an item, from the handler's `yield` to the caller's `next`.
 
-Beside it that of a bare `grpc.aio` server, whose handler runs in the server's process.
+It is compared with that of a bare `grpc.aio` server, whose handler runs in the server's process.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ QUICK = Plan(rounds=1, items=200)
 
 
 def measure(stage: Stage, plan: Plan) -> Iterator[Figure]:
-    """The latencies of items that come one by one, on a system that does nothing else."""
+    """Measures items that come one at a time, on a system that does nothing else."""
     with (
         systems.backend(FOREBAY_SERVICES='["tests.echo.v1.echo_pb2"]') as backend,
         systems.celery_worker("bench.stamping", "echo", backend.product_env),

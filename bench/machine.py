@@ -1,4 +1,4 @@
-"""Describes the machine of a run, without the names of host or folders."""
+"""Describes the machine of a run, without the names of the host or of folders."""
 
 from __future__ import annotations
 

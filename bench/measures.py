@@ -39,7 +39,10 @@ from bench.stage import Stage
 
 @dataclass(frozen=True)
 class Measure:
-    """`measure(stage, plan)` yields figures and charts; the plan has sizes and repetitions."""
+    """A measurement, with its full and its quick plan; `rows` are the rows that it yields.
+
+    `measure(stage, plan)` yields figures and charts. A plan has sizes and repetitions.
+    """
 
     rows: tuple[int, ...]
     measure: Callable[[Stage, Any], Iterator[Figure | Chart]]
@@ -77,9 +80,9 @@ MEASURES = (
 
 
 def run(rows: Collection[int], *, quick: bool) -> Generator[Figure | Chart, None, None]:
-    """Yields the results of these rows' measurements; of all if no row is given.
+    """Yields the results of the measurements that have these rows, or of all if `rows` is empty.
 
-    What they need runs until this is exhausted or closed.
+    Shared processes run until the generator is exhausted or closed.
     """
     with Stage() as stage:
         for measure in MEASURES:

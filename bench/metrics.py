@@ -57,7 +57,7 @@ def measure(stage: Stage, plan: Plan) -> Iterator[Figure]:
 @contextmanager
 def _system(front: str, seconds: float, *, is_on: bool) -> Iterator[Callable[[], float]]:
     """Starts a system; yields a function that measures the µs of CPU a call, in all processes."""
-    # A gateway on loopback counts RPCs even without metrics, since it serves ReadActivity there.
+    # On loopback, the gateway would serve ReadActivity, and so count RPCs even without metrics.
     off = ("--listen", "0.0.0.0:0", "--insecure")
     admin = ("--admin-listen", f"127.0.0.1:{free_port()}") if is_on else off
     metrics = ("--metrics", f"127.0.0.1:{free_port()}") if is_on else ()

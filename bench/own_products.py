@@ -20,7 +20,7 @@ from bench.stage import Stage
 
 @dataclass(frozen=True)
 class Plan:
-    """The number of repetitions, and of rows of the square operands."""
+    """The number of rounds, and the sizes of the square operands, in rows."""
 
     rounds: int
     rows: tuple[int, ...]
@@ -31,7 +31,7 @@ QUICK = Plan(rounds=1, rows=(1000,))
 
 
 def measure(stage: Stage, plan: Plan) -> Iterator[Figure]:
-    """On systems of their own, append-only file on and off, beside a bare server."""
+    """Starts two systems, with the append-only file on and off, and a bare gRPC server."""
     with ExitStack() as stack:
         clients = {
             "on": stack.enter_context(_client(append_only=True)),
@@ -81,7 +81,10 @@ def _client(*, append_only: bool) -> Iterator[forebay.Client]:
 
 
 def _limits_s(bare: grpc.Channel, left: callers.Matrix, right: callers.Matrix) -> float:
-    """The product here, with a worker's threads; its operands up and its bytes down."""
+    """The seconds to compute the product here and to stream operands and product over bare gRPC.
+
+    NumPy gets as many threads here as a worker has.
+    """
     with threadpool_limits(systems.BLAS_THREADS):
         product_s = callers.seconds_of(lambda: left @ right)
     size = left.shape[0] * right.shape[1] * left.itemsize

@@ -19,7 +19,7 @@ _WARM_UP_CALLS = 50
 
 @dataclass(frozen=True)
 class Plan:
-    """Rounds, the duration and calls in flight of a load, and the calls of a single caller."""
+    """The rounds, a load's duration and calls in flight, and the calls of a single caller."""
 
     rounds: int
     load_s: float
@@ -33,7 +33,7 @@ QUICK = Plan(rounds=1, load_s=0.5, in_flight=64, calls=50)
 
 @dataclass(frozen=True)
 class Found:
-    """Calls a second; the CPU ms of a call in the worker's processes; one caller's p50 in ms."""
+    """Calls a second, a call's CPU ms in the worker's processes, and one caller's p50 in ms."""
 
     rate: float
     cpu_ms: float

@@ -1,6 +1,7 @@
-"""The gain from several processes on one port, for saturated Add: a gateway and a bare server.
+"""Saturated Add with one process and with two on the same port: a gateway and a bare server.
 
-All share the machine's cores with the load, and gateways with a worker and the ledger.
+All processes share the machine's cores with the load, and gateways also with a worker and the
+ledger.
 """
 
 from __future__ import annotations

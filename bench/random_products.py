@@ -22,7 +22,7 @@ _VHOST = "dispatch"
 
 @dataclass(frozen=True)
 class Plan:
-    """The number of repetitions; whether to start RabbitMQ for the tutorial's own configuration."""
+    """The number of rounds, and whether to measure the tutorial's own configuration on RabbitMQ."""
 
     rounds: int
     rabbitmq: bool
@@ -33,7 +33,10 @@ QUICK = Plan(rounds=1, rabbitmq=False)
 
 
 def measure(stage: Stage, plan: Plan) -> Iterator[Figure]:
-    """The task with Redis results, and in the tutorial's configuration: RabbitMQ and `rpc://`."""
+    """Forebay against the task with Redis, and against the task with RabbitMQ and `rpc://` results.
+
+    The second is the tutorial's own configuration.
+    """
     m = ROWS
     with ExitStack() as stack:
         contenders: dict[str, Callable[[], object]] = {
@@ -66,7 +69,7 @@ def _reason_for_no_rabbitmq(plan: Plan) -> str | None:
 
 @contextmanager
 def _tutorial_by_rpc(env: dict[str, str]) -> Iterator[dict[str, str]]:
-    """A worker of the tutorial's as the tutorial has it, on a RabbitMQ node; its environment."""
+    """Runs RabbitMQ and a worker in the tutorial's own configuration; yields their environment."""
     with rabbitmq.rabbitmq_node() as node:
         by_rpc = {
             **env,
@@ -79,11 +82,14 @@ def _tutorial_by_rpc(env: dict[str, str]) -> Iterator[dict[str, str]]:
 
 @contextmanager
 def _tutorial_product(env: dict[str, str]) -> Iterator[Callable[[], object]]:
-    """A call of the task, by an application of its own: the tutorial's knows one pair of URLs."""
+    """Yields a function that calls the task through a new Celery application.
+
+    The tutorial's own application has only one pair of URLs in a process.
+    """
     m = ROWS
     broker, results = env["TUTORIAL_BROKER_URL"], env["TUTORIAL_RESULT_BACKEND"]
     with celery.Celery(broker=broker, backend=results) as app:
-        app.conf.result_persistent = True  # as the tutorial has it
+        app.conf.result_persistent = True  # as in the tutorial's celeryconfig.py
 
         def call() -> None:
             result: Any = app.send_task("mat_mul_module.tasks.mat_mul", (m, m), queue="mat_mul")

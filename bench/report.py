@@ -1,4 +1,4 @@
-"""A run's results as tables; `python -m bench.report NAME` makes page and plots from NAME.json."""
+"""Reports a run's results; `python -m bench.report NAME` makes page and plots from NAME.json."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _COLUMNS = ("#", "figure", "Forebay", "against", "ratio (spread)", "goal", "met"
 
 
 def table(figures: Sequence[Figure]) -> Table:
-    """The figures, for people at a terminal."""
+    """The figures as a table for the terminal."""
     shown = Table(*_COLUMNS, title="medians; spread: lowest to highest round", show_lines=True)
     for figure in figures:
         shown.add_row(*_cells(figure))
@@ -33,7 +33,7 @@ def write(folder: Path, name: str) -> None:
 
 
 def markdown(name: str, results: Results) -> str:
-    """The page of a run."""
+    """The text of README.md for the results in NAME.json."""
     rows = [_COLUMNS, ("---",) * len(_COLUMNS), *map(_cells, results.figures)]
     lines = [f"| {' | '.join(row)} |" for row in rows]
     machine = results.machine

@@ -65,7 +65,7 @@ class Absent:
 
 @dataclass(frozen=True)
 class Ratio:
-    """Our figure divided by the rival's, within each round, which measures both close in time."""
+    """Our figure divided by the rival's of the same round, which measures both close in time."""
 
     values: tuple[float, ...]
 

@@ -99,7 +99,7 @@ def measure(stage: Stage, plan: Plan) -> Iterator[Figure | Chart]:
 def _against_ray(
     name: str, ray: str | Absent, ours: _Contender, plan: Plan
 ) -> tuple[Figure, list[Line]]:
-    """Ray has its own rounds: even an idle Ray uses CPU, over a tenth of a core."""
+    """Ray has its own rounds, because an idle Ray uses over a tenth of a core."""
     goal, lines = Goal(_RAY_GOALS[name], at_most=False), []
     if isinstance(ray, str):
         contenders = {"ours": ours, "ray": _grpc(name, ray, "ephemeral", plan)}

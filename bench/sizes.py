@@ -18,7 +18,7 @@ from typing import NamedTuple
 
 PACKAGES = {
     "client": "clients/python/forebay",
-    "backends": "(?:backends/forebay_backends|ledger/forebay_ledger)",  # the second: its old name
+    "backends": "(?:backends/forebay_backends|ledger/forebay_ledger)",  # the second: the old name
     "gateway": "gateway/forebay_gateway",
     "workers": "workers/forebay_workers",
 }
@@ -26,7 +26,7 @@ _LEFT_OUT = re.compile(r"_pb2|/template/")
 
 
 class Size(NamedTuple):
-    """Sizes of one package, in files and in lines."""
+    """Sizes of one package: two numbers of files, then three sizes in lines."""
 
     top_level_files: int
     files: int
@@ -36,7 +36,7 @@ class Size(NamedTuple):
 
 
 def size_of(sources: dict[str, str], folder: str) -> Size:
-    """The sizes of the package in the folder, of which a regular expression is given."""
+    """The sizes of the package whose folder matches the regular expression `folder`."""
     inside = re.compile(rf"{folder}/(.+\.py)")
     package = {
         match[1]: source

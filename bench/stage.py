@@ -12,10 +12,10 @@ from forebay.compute.v1.compute_pb2_grpc import ComputeServiceStub
 
 
 class Stage:
-    """The product as `forebay up` runs it, and the tutorial's workers on the same server.
+    """Forebay as `forebay up` runs it, the tutorial's workers on its server, and a bare gRPC echo.
 
-    A measurement that needs another arrangement starts its own, from `systems`. All that
-    was started here runs until the block is left.
+    Each starts on first use and runs until the block is left. A measurement that needs another
+    arrangement starts its own, with `bench.systems`.
     """
 
     def __init__(self) -> None:
@@ -39,7 +39,7 @@ class Stage:
 
     @property
     def address(self) -> str:
-        """The gateway's."""
+        """The gateway's address."""
         return self._gateway[0]
 
     @property
@@ -54,12 +54,12 @@ class Stage:
 
     @cached_property
     def tutorial_env(self) -> dict[str, str]:
-        """The environment in which the tutorial's tasks are called; its workers run."""
+        """The environment in which to call the tutorial's tasks; their workers are running."""
         return self._stack.enter_context(rivals.tutorial(self.backend))
 
     @cached_property
     def echo(self) -> rivals.Server:
-        """The bare `grpc.aio` server."""
+        """The bare `grpc.aio` echo server."""
         return self._stack.enter_context(rivals.echo())
 
     @cached_property

@@ -1,4 +1,4 @@
-"""`celery -A bench.stamping worker -Q echo`: items with the time of their `yield`."""
+"""`celery -A bench.stamping worker -Q echo`: a handler that stamps items when it yields them."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ class StampingServicer(echo_pb2_grpc.EchoServiceServicer):
     def ServerStream(  # noqa: N802 - named as in the contract
         self, request: EchoRequest, context: grpc.ServicerContext
     ) -> Iterator[EchoResponse]:
-        """`count` items, `seconds` apart; the text is the monotonic clock's time in ns.
+        """Yields `count` items, `seconds` apart; their text is the monotonic clock's time in ns.
 
-        That clock is one for all processes of a host.
+        All processes of a host share that clock.
         """
         for index in range(request.count):
             time.sleep(request.seconds)

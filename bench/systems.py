@@ -1,7 +1,7 @@
 """Forebay's processes: one embedded server, a worker for each queue, gateways.
 
 `forebay up` starts all of them. A measurement of the gateway process alone starts them one by one;
-they run the same code.
+the processes run the same code either way.
 """
 
 from __future__ import annotations

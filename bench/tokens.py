@@ -167,7 +167,7 @@ def _flooded_gateway(provider: IdentityProvider) -> Iterator[tuple[str, str, Pat
 
 
 def _of_unknown_keys(provider: IdentityProvider, count: int) -> list[str]:
-    """A good token with random key ids in its header; its signature no longer matches."""
+    """Copies of a good token with random key ids in their headers; no signature matches."""
     _, claims, signature = provider.token().split(".")
     heads = ({"alg": "RS256", "kid": secrets.token_hex(8)} for _ in range(count))
     return [f"{segment(head)}.{claims}.{signature}" for head in heads]

@@ -8,12 +8,12 @@ _SMALL = 0.2
 
 
 def amount(value: float) -> str:
-    """Three significant digits, with separators between thousands."""
+    """Below 100, three significant digits; from 100 on, an integer with thousands separators."""
     return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
 
 
 def times(ratio: float) -> str:
-    """A ratio; a small one as a fraction of one, such as "1/12×"."""
+    """A ratio such as "1.5×"; one below 0.2 is written as a fraction, such as "1/12×"."""
     return f"1/{amount(1 / ratio)}×" if 0 < ratio < _SMALL else f"{amount(ratio)}×"
 
 

@@ -1,8 +1,9 @@
 """A hook of mkdocs: adds files from outside `docs/`, and checks that the site is self-contained.
 
-In `docs/`, links lead to files elsewhere in the repository, as a forge has them. Here pictures and
-texts that are linked go with the site, below `source/` (texts as `.txt`, which browsers show), a
-link to a folder is its label, and the changelog and the contributors' guide are pages.
+Some links in `docs/` lead to files elsewhere in the repository. They work where the repository is
+browsed, but not on the site. So the hook copies linked pictures and texts into the site, below
+`source/` (texts as `.txt`, which browsers show), replaces a link to a folder by its label, and
+makes pages of the changelog and the contributors' guide.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ _OUTSIDE = re.compile(r"\[([^\]]*)\]\((\.\./[^)#]+)(?:#[^)]*)?\)")
 
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:
-    """Adds the pages from the repository's root, with their links as from `docs/`."""
+    """Adds the pages from the repository's root, with links as if the pages were in `docs/`."""
     for name in PAGES:
         text = (ROOT / name).read_text(encoding="utf-8").replace("](docs/", "](")
         files.append(File.generated(config, name, content=text))
@@ -33,7 +34,7 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
 
 
 def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Files) -> str:
-    """Leads links that leave `docs/` to copies of what they mean."""
+    """Replaces links that leave `docs/` by links to copies of the files."""
     folder = posixpath.dirname(page.file.src_uri)
 
     def inside(link: re.Match[str]) -> str:

@@ -1,8 +1,8 @@
-"""Makes the tutorial's three calls, starts all that they need, and stops it afterwards.
+"""Starts Forebay, makes the tutorial's three calls, and stops everything.
 
 Starts `forebay up` (the embedded server, three Celery workers, the gateway) in a
 folder of its own, calls Factorial, MatMul and Add through the generated stub,
-shows progress and results, and stops everything it started. `make demo` runs it.
+shows progress and results, and stops what it started. `make demo` runs it.
 """
 
 from __future__ import annotations

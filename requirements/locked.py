@@ -1,7 +1,7 @@
 """Runs a command while it holds a lock: `python3 requirements/locked.py FILE COMMAND…`.
 
-As flock(1), which not every system has. The command and its children hold the lock, so it is free
-when all of them have ended, however they ended.
+It does what flock(1) does, which not every system has. The command and its children hold the lock,
+so it is free when all of them have ended, even if they were killed.
 """
 
 import fcntl

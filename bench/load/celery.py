@@ -1,6 +1,6 @@
 """`python -m bench.load.celery THREADS SECONDS`: Celery's own client, calling the tutorial's add.
 
-Each thread calls again as soon as it is answered.
+Each thread makes its next call as soon as the last one is answered.
 """
 
 from __future__ import annotations

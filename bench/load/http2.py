@@ -88,7 +88,7 @@ class Session:
         return len(self._begun) + self._owed
 
     def begin(self, calls: int, now: float) -> None:
-        """Begins as many calls as the server's flow control window allows; the rest wait for it."""
+        """Begins `calls` calls; those beyond the server's flow control window wait for credit."""
         self._owed += calls
         able = min(self._owed, self._credit // self._requests.body_bytes)
         for _ in range(able):

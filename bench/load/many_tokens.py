@@ -1,4 +1,4 @@
-"""`python -m bench.load.many_tokens ADDRESS FILE`: a call with each token of the file.
+"""`python -m bench.load.many_tokens ADDRESS FILE`: makes a call with each token of the file.
 
 It prints `ready`, waits for a line on its standard input, and makes the calls, 16 at a time.
 """
@@ -30,7 +30,7 @@ async def _call(address: str, tokens: list[str]) -> None:
         async def one(token: str) -> None:
             metadata = (("authorization", f"Bearer {token}"),)
             async with at_once:
-                with contextlib.suppress(grpc.aio.AioRpcError):  # most of them are refused
+                with contextlib.suppress(grpc.aio.AioRpcError):  # tokens may be invalid
                     await stub.WhoAmI(WhoAmIRequest(), metadata=metadata, timeout=_TIMEOUT_S)
 
         await asyncio.gather(*map(one, tokens))

@@ -1,6 +1,7 @@
-"""`python -m bench.load.waiting ADDRESS COUNT`: callers whose streams nobody answers.
+"""`python -m bench.load.waiting ADDRESS COUNT`: callers whose streams get no response.
 
-It prints `waiting` when the server has accepted all streams, and holds them until it is ended.
+It prints `waiting: COUNT` when the server has accepted all streams, and holds them until this
+process is ended.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from tests.echo.v1.echo_pb2 import EchoRequest
 from tests.echo.v1.echo_pb2_grpc import EchoServiceStub
 
 _A_CONNECTION = 100
-"""Streams that one connection carries: gRPC's servers allow about 100."""
+"""Streams on one connection: servers should allow at least 100 (RFC 9113, 6.5.2)."""
 _AT_ONCE = 100
 
 
@@ -36,7 +37,7 @@ async def _hold(address: str, count: int) -> None:
 
 
 def _connection(address: str) -> grpc.aio.Channel:
-    # A pool of its own, or all channels would share one connection.
+    # Without a subchannel pool of its own, each channel would use the same connection.
     return grpc.aio.insecure_channel(address, options=(("grpc.use_local_subchannel_pool", 1),))
 
 

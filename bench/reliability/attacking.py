@@ -1,4 +1,4 @@
-"""Attacks by HTTP/2 on a gateway: when it ends the connection, and what they cost it."""
+"""HTTP/2 attacks on a gateway: when it ends the connection, and what the attack costs it."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _SETTLE_S = 1.0
 
 
 def attacked(front: str) -> str:
-    """A row for each attack."""
+    """A Markdown row for each attack, on a gateway of its own."""
     rows = []
     with redis_server() as url:
         env = environment(FOREBAY_LEDGER_URL=url, FOREBAY_FRONT=front)
@@ -48,7 +48,7 @@ def _cpu_s(process: psutil.Process) -> float:
 
 @contextmanager
 def _sampled(gateway: psutil.Process, address: str) -> Iterator[dict[str, float]]:
-    """The most memory of the gateway, and the slowest call of another caller."""
+    """Samples the gateway's peak memory, and another caller's slowest call, during the block."""
     most = {"rss": 0.0, "call_s": 0.0}
     done = threading.Event()
 

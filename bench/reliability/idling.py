@@ -13,12 +13,12 @@ from tests.echo.v1.echo_pb2_grpc import EchoServiceStub
 from tests.harness import eventually
 
 _A_CONNECTION = 100
-"""Streams that one connection carries: gRPC's servers allow about 100."""
+"""Streams on one connection: servers should allow at least 100 (RFC 9113, 6.5.2)."""
 _KB = 1e3
 
 
 def idle(count: int) -> str:
-    """Opens `count` streams that get no response."""
+    """Opens `count` streams that no worker answers; reports the gateway's memory for each."""
     with echo_system() as system:
         asyncio.run(_held(system, 20))  # warm-up: objects that are created once exist now
         before, peak = asyncio.run(_held(system, count))
@@ -32,7 +32,7 @@ async def _held(system: EchoSystem, count: int) -> tuple[int, int]:
     gateway = psutil.Process(system.gateway.popen.pid)
     before = gateway.memory_info().rss
     channels = [
-        # A pool of its own for each, or all would share one connection.
+        # Without a subchannel pool of its own, each channel would use the same connection.
         grpc.aio.insecure_channel(system.address, options=(("grpc.use_local_subchannel_pool", 1),))
         for _ in range(-(-count // _A_CONNECTION))
     ]

@@ -21,7 +21,7 @@ _TIMEOUT_S = 120.0
 
 
 def lost(workers: int, children: int) -> str:
-    """Kills that many workers and pool children, each in the middle of a call."""
+    """Kills that many pool children, then workers with their children, each during a call."""
     with echo_system() as system, grpc.insecure_channel(system.address) as channel:
         stub = EchoServiceStub(channel)
         worker = system.worker(1)

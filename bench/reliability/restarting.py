@@ -19,9 +19,9 @@ _TIMEOUT_S = 60.0
 
 
 def restarted(rounds: int) -> str:
-    """Kills and restarts the server, which is broker and ledger; repeats that.
+    """Kills and restarts the server, which is both broker and ledger, in each of the rounds.
 
-    Times are from the start of the new server.
+    Times count from the new server's start.
     """
     with ExitStack() as stack:
         redis = stack.enter_context(server())

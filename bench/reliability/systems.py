@@ -30,7 +30,7 @@ class EchoSystem:
         self._started = 0
 
     def worker(self, concurrency: int) -> Process:
-        """One more prefork worker, ready."""
+        """Starts one more prefork worker, and returns it when it is ready."""
         self._started += 1
         child = self._stack.enter_context(
             process(
@@ -54,7 +54,7 @@ class EchoSystem:
 
 @contextmanager
 def echo_system() -> Iterator[EchoSystem]:
-    """On an embedded server in a folder of its own."""
+    """An EchoSystem on an embedded server in a folder of its own."""
     with short_folder() as folder, ExitStack() as stack:
         env = environment(
             FOREBAY_DATA_DIR=str(folder / "data"),

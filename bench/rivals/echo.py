@@ -1,7 +1,7 @@
 """A bare `grpc.aio` server with Add's path: it shows the cost of gRPC in Python alone.
 
-It answers with the request's bytes. An AddRequest reads as an AddResponse, since
-field 1 is a double in both, so that the same caller measures it.
+It answers with the request's bytes. They are also a valid AddResponse, since field 1 is a double
+in both messages. So callers of Add can call this server too.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Ray Serve's own Python environment, created once and kept; Forebay is not in it."""
+"""Ray Serve's own Python environment, without Forebay; it is created once for each lock file."""
 
 from __future__ import annotations
 
@@ -17,7 +17,10 @@ class NotInstalled(Exception):
 
 
 def python() -> str:
-    """The interpreter of an environment with the locked packages. Raises NotInstalled."""
+    """The interpreter of an environment with the locked packages; creates it if necessary.
+
+    Raises NotInstalled.
+    """
     interpreter = FOLDER / "bin" / "python"
     ready, wanted = FOLDER / ".ready", hashlib.sha256(LOCK.read_bytes()).hexdigest()
     if not ready.exists() or ready.read_text() != wanted:

@@ -1,7 +1,7 @@
 """`ray_serve.py PORT HTTP_PORT FOLDER`, run in Ray's own environment: Add behind Ray Serve.
 
-Set up as "Performance Tuning" in Ray Serve's documentation says: an `async` method, many
-ongoing requests, and `RAY_SERVE_THROUGHPUT_OPTIMIZED`, which the starter of this process sets.
+The setup follows "Performance Tuning" in Ray Serve's documentation: an `async` method, many
+ongoing requests, and `RAY_SERVE_THROUGHPUT_OPTIMIZED`, which `bench.rivals` sets.
 """
 
 from __future__ import annotations
@@ -24,12 +24,12 @@ class Compute:
     """Computes the sum in the replica that receives the request."""
 
     async def Add(self, request: pb.AddRequest) -> pb.AddResponse:  # noqa: N802 - gRPC's name
-        """One call; named as in the contract."""
+        """Handles the call; the method's name must be that in the `.proto`."""
         return pb.AddResponse(sum=request.x + request.y)
 
 
 def main(port: int, http_port: int, folder: str) -> None:
-    """Serves until it is ended."""
+    """Serves until SIGTERM or SIGINT."""
     ray.init(
         num_cpus=2,
         include_dashboard=False,
@@ -45,7 +45,7 @@ def main(port: int, http_port: int, folder: str) -> None:
     serve.run(Compute.bind(), route_prefix="/")
     print(f"ready on 127.0.0.1:{port}", flush=True)
     signal.sigwait({signal.SIGTERM, signal.SIGINT})
-    ray.shutdown()  # all of it; serve.shutdown() first drains for half a minute
+    ray.shutdown()  # stops Serve too, at once; serve.shutdown() would drain for half a minute
 
 
 if __name__ == "__main__":

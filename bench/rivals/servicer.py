@@ -1,4 +1,4 @@
-"""`python -m bench.rivals.servicer THREADS`: what people write by hand, a servicer around Celery.
+"""`python -m bench.rivals.servicer THREADS`: a hand-written servicer that calls a Celery task.
 
 Each of its threads hands one call to the tutorial's task and waits for the result.
 """
@@ -17,7 +17,7 @@ _TIMEOUT_S = 30.0
 
 
 def main(threads: int) -> None:
-    """Serves until it is ended."""
+    """Serves until the process is ended."""
     task = importlib.import_module("add_module").add_two_numbers
 
     def add(request: AddRequest, context: grpc.ServicerContext) -> AddResponse:

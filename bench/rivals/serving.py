@@ -1,7 +1,7 @@
 """A bare `grpc.aio` server of one method; it prints its address.
 
-The address is its argument, which several processes may share (gRPC uses SO_REUSEPORT), or a
-free one.
+The program's argument is the address; several processes may share it (gRPC uses SO_REUSEPORT).
+Without an argument, the server takes a free port.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""A bare `grpc.aio` server of the stream that `bench.stamping` serves through Forebay."""
+"""A bare `grpc.aio` server with the same stream as `bench.stamping`, which runs behind Forebay."""
 
 from __future__ import annotations
 

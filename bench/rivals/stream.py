@@ -1,7 +1,7 @@
-"""`python -m bench.rivals.stream`: a bare server that takes bytes, then returns bytes.
+"""`python -m bench.rivals.stream`: a bare gRPC server that takes bytes, then returns bytes.
 
-It shows the cost of moving operands and a product by gRPC in Python, without protobuf
-and computation. The messages are plain bytes, 1 MiB each.
+It shows the cost of moving operands and a product over gRPC in Python, without protobuf
+and without computation. The messages are plain bytes, at most 1 MiB each.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """`python -m bench.rivals.waiter`: a bare `grpc.aio` server whose streams never end.
 
-It has the name of the echo service. As a gateway does, it sends initial metadata when it has
-taken a call.
+Its method has the path of EchoService's ServerStream. As a gateway does, it sends initial metadata
+when it has accepted a call.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""`python -m docs.reference [--check]`: fills the regions of the pages, or says which are stale."""
+"""`python -m docs.reference [--check]`: fills the pages' regions, or names the stale pages."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""`python -m docs.screenshots` takes the pictures of the operators' page."""
+"""`python -m docs.screenshots` takes pictures of the operators' page and the browser example."""

@@ -68,7 +68,7 @@ def _up(folder: Path, port: int) -> Iterator[str]:
 
 
 def _calls(address: str, seconds: float) -> str:
-    """Calls Add and Factorial for some seconds, with and without success.
+    """Calls Add and Factorial for some seconds; some calls fail on purpose.
 
     Returns the id of a call that succeeded. Three long calls still run afterwards.
     """

@@ -12,7 +12,7 @@ TIMEOUT_S = 3.0
 
 
 def main(address: str) -> int:
-    """The exit code; the reason for 1 is printed."""
+    """Prints the gateway's status or the error; returns the exit code, 1 if it does not serve."""
     with grpc.insecure_channel(address) as channel:
         stub = health_pb2_grpc.HealthStub(channel)
         try:

@@ -1,6 +1,6 @@
-"""The tutorial's client, over gRPC: the same three calls, typed, from any language.
+"""The Celery tutorial's client, over gRPC: `python call_modules.py [HOST:PORT]`.
 
-python call_modules.py [HOST:PORT]
+It calls the tutorial's three tasks. A client in any other language could do the same.
 """
 
 from __future__ import annotations
@@ -15,13 +15,13 @@ TIMEOUT_S = 60.0
 
 
 def main(address: str) -> None:
-    """Makes the calls, and prints what comes."""
+    """Makes the calls, and prints their results."""
     with grpc.insecure_channel(address) as channel:
         stub = TutorialStub(channel)
         print(stub.Factorial(FactorialRequest(n=1000), timeout=TIMEOUT_S).digits)
         try:
             print(stub.Factorial(FactorialRequest(n=20000), timeout=TIMEOUT_S).digits)
-        except grpc.RpcError as error:  # over 4,300 digits: Celery's JSON can't have it
+        except grpc.RpcError as error:  # Python writes no integer of over 4,300 digits into JSON
             print(f"{error.code().name}: {error.details()}")
         product = stub.MatMul(MatMulRequest(m=20, n=20), timeout=TIMEOUT_S)
         print([list(row.values) for row in product.rows])
