@@ -103,11 +103,9 @@ def _name_of(frame: FrameType) -> str | None:
     path = Path(frame.f_code.co_filename)
     if "_pb2" in path.name or not _NOT_COUNTED.isdisjoint(path.parts):
         return None
-    for package in _PACKAGES:
-        if package in path.parts:
-            start = len(path.parts) - 1 - path.parts[::-1].index(package)
-            return "/".join(path.parts[start:]) + ":" + frame.f_code.co_qualname
-    return None
+    starts = [index for index, part in enumerate(path.parts) if part in _PACKAGES]
+    # The last one, since the checkout's folder may be named like a package.
+    return "/".join(path.parts[starts[-1] :]) + ":" + frame.f_code.co_qualname if starts else None
 
 
 def _package_of(name: str) -> str:
