@@ -21,7 +21,7 @@ _REMEDY = (
 
 
 def default_data_dir() -> Path:
-    """`$XDG_STATE_HOME/forebay`, or `~/.local/state/forebay`."""
+    """`$XDG_STATE_HOME/forebay`, or `~/.local/state/forebay`"""
     state = Path(os.environ.get("XDG_STATE_HOME") or "")
     # The specification says to ignore relative paths.
     return (state if state.is_absolute() else _home() / ".local" / "state") / "forebay"
