@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from base64 import b64decode
+
+from google.rpc import status_pb2
 from hpack import Decoder, Encoder
 from hyperframe.frame import DataFrame, Frame, HeadersFrame, RstStreamFrame
 
+from forebay.errors import InvalidRequest
+from forebay.errors.status import STATUS_DETAILS_KEY, from_status
 from forebay_gateway.fronts.native.refused import with_statuses
 
 DATA = DataFrame(5, b"\0\0\4\3\0\0\0\0\1\0\0\0\1").serialize()  # looks like a reset
@@ -33,6 +38,9 @@ def test_a_refused_stream_gets_a_status_and_a_reset_without_an_error() -> None:
     assert fields[b"content-type"] == b"application/grpc"
     assert fields[b"grpc-status"] == b"3"
     assert b"blank" in fields[b"grpc-message"]
+    details = fields[STATUS_DETAILS_KEY.encode()]
+    status = status_pb2.Status.FromString(b64decode(details + b"=" * (-len(details) % 4)))
+    assert isinstance(from_status(3, "", status), InvalidRequest)
     assert isinstance(reset, RstStreamFrame)
     assert (reset.stream_id, reset.error_code) == (1, 0)
 
