@@ -113,14 +113,20 @@ def site(
 
 
 def batch_of(channel: str, queue: str = "add") -> TaskMessage:
-    """An ephemeral call, whose reply comes to the channel."""
+    """An ephemeral call, whose reply comes to the channel; a broker may get it several times."""
     batch = call_pb2.Batch(reply_channel=channel, method=ADD)
     begin_by_ms = round((time.time() + 600) * 1000)
     request = pb.AddRequest(x=1, y=2).SerializeToString()
     batch.members.add(call_id=str(uuid.uuid4()), request=request, begin_by_ms=begin_by_ms)
     content = batch.SerializeToString()
     return batch_message(
-        str(uuid.uuid4()), content, task=TASK, queue=queue, priority=0, expires_ms=begin_by_ms
+        str(uuid.uuid4()),
+        content,
+        task=TASK,
+        queue=queue,
+        priority=0,
+        expires_ms=begin_by_ms,
+        may_run_again=True,
     )
 
 
