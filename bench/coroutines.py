@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import asyncio
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
 
-import grpc
 import psutil
 
 from bench import callers, systems
 from bench.rounds import Figure, Goal, Series, interleave, quantile
+from bench.saturated import grpc_load
 from bench.stage import Stage
 from tests.echo.running import COROUTINES_APP, ECHO_APP, pool_option
 from tests.echo.v1.echo_pb2 import EchoRequest
@@ -31,6 +29,12 @@ _BEGUN_WITHIN_S = 120.0
 _TIMEOUT_S = 300.0
 _WARM_UP_CALLS = 20
 _KINDS = {"ephemeral": "QuickAgain", "durable": "Unary"}
+_LOADS = {
+    "ephemeral": ("ephemeral", "ephemeral:QuickAgain"),
+    "durable": ("durable", "durable:QuickAgain"),
+    "durable_single": ("durable, one call a message", "durable:Unary"),
+}
+"""The loads by key: the title, and the kind of calls. A message has up to 16 of QuickAgain."""
 
 
 @dataclass(frozen=True)
@@ -96,17 +100,17 @@ def _rates(plan: Plan) -> Iterator[Figure]:
     with ExitStack() as stack:
         ours = stack.enter_context(_system("asyncio", plan.in_flight, COROUTINES_APP))
         theirs = stack.enter_context(_system("prefork", _CHILDREN, ECHO_APP))
-        for kind, method in _KINDS.items():
+        for key, (name, kind) in _LOADS.items():
             found = interleave(
                 plan.rounds,
                 {
-                    "asyncio": partial(_rate, ours.address, method, plan),
-                    "prefork": partial(_rate, theirs.address, method, plan),
+                    "asyncio": partial(_rate, ours.address, kind, plan),
+                    "prefork": partial(_rate, theirs.address, kind, plan),
                 },
             )
             yield Figure(
-                f"coroutines_rate_{kind}",
-                f"A handler that awaits {_WAIT_S * 1000:g} ms, {plan.in_flight} in flight, {kind}",
+                f"coroutines_rate_{key}",
+                f"A handler that awaits {_WAIT_S * 1000:g} ms, {plan.in_flight} in flight, {name}",
                 "calls/s",
                 Series("asyncio", found["asyncio"]),
                 Series(f"prefork, {_CHILDREN} children", found["prefork"]),
@@ -115,26 +119,9 @@ def _rates(plan: Plan) -> Iterator[Figure]:
             )
 
 
-def _rate(address: str, method: str, plan: Plan) -> float:
-    """Calls a second of `plan.in_flight` callers, each of which makes one call after the other."""
-    return asyncio.run(_load(address, method, plan)) / plan.load_s
-
-
-async def _load(address: str, method: str, plan: Plan) -> int:
-    request = EchoRequest(act="sleep", seconds=_WAIT_S)
-    ended = 0
-
-    async def caller(call: Callable[..., Any], until: float) -> None:
-        nonlocal ended
-        while time.monotonic() < until:
-            await call(request, timeout=_TIMEOUT_S)
-            ended += time.monotonic() < until
-
-    async with grpc.aio.insecure_channel(address) as channel:
-        call = getattr(EchoServiceStub(channel), method)
-        until = time.monotonic() + plan.load_s
-        await asyncio.gather(*(caller(call, until) for _ in range(plan.in_flight)))
-    return ended
+def _rate(address: str, kind: str, plan: Plan) -> float:
+    """Calls a second, each of which sleeps at its worker."""
+    return float(grpc_load(address, f"{kind}:{_WAIT_S}", plan.in_flight, plan.load_s).rate)
 
 
 def _cancellations(plan: Plan) -> Iterator[Figure]:

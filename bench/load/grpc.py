@@ -1,7 +1,8 @@
-"""`python -m bench.load.grpc ADDRESS KIND IN_FLIGHT CONNECTIONS SECONDS`: Add, again and again.
+"""`python -m bench.load.grpc ADDRESS KIND IN_FLIGHT CONNECTIONS SECONDS`: one call, many times.
 
-KIND is `ephemeral`, `durable` (each call has an id of its own) or `echo` (the answer equals the
-request). IN_FLIGHT calls are in flight at any time: each answer starts a new call. For TLS, the
+KIND is that of an Add: `ephemeral`, `durable` (each call has an id of its own) or `echo` (the
+answer equals the request). Or it is `KIND:METHOD:SECONDS`, for a method of EchoService that sleeps.
+IN_FLIGHT calls are in flight at any time: each answer starts a new call. For TLS, the
 variables BENCH_TLS_* name the files of the server's CA and of this client's certificate and key.
 """
 
@@ -19,18 +20,27 @@ from collections import Counter
 from bench import load
 from bench.load.http2 import Call, ConnectionLost, Session
 from forebay.compute.v1 import compute_pb2 as pb
+from tests.echo.v1.echo_pb2 import EchoRequest, EchoResponse
 
 _READ_BYTES = 1 << 18
 _SILENCE_S = 30.0
 CA, CERTIFICATE, KEY = "BENCH_TLS_CA", "BENCH_TLS_CERTIFICATE", "BENCH_TLS_KEY"
 _PATH = "/forebay.compute.v1.ComputeService/Add"
+_ECHO_PATH = "/tests.echo.v1.EchoService/"
 
 
 def call_of(kind: str) -> Call:
-    """A call of this kind that computes 4 + 6."""
+    """A call of this kind; an Add computes 4 + 6."""
+    kind, _, sleeping = kind.partition(":")
+    own_ids = kind == "durable"
+    if sleeping:
+        method, seconds = sleeping.split(":")
+        request = EchoRequest(act="sleep", seconds=float(seconds)).SerializeToString()
+        answer = EchoResponse(text="").SerializeToString()
+        return Call(_ECHO_PATH + method, request, answer, own_ids=own_ids)
     request = pb.AddRequest(x=4, y=6).SerializeToString()
     answer = request if kind == "echo" else pb.AddResponse(sum=10).SerializeToString()
-    return Call(_PATH, request, answer, own_ids=kind == "durable")
+    return Call(_PATH, request, answer, own_ids=own_ids)
 
 
 def measured(
