@@ -23,7 +23,7 @@ from forebay.compute.v1.compute_pb2_grpc import ComputeServiceStub
 from tests.echo.running import echo_worker
 from tests.echo.v1.echo_pb2 import EchoRequest
 from tests.harness import short_folder
-from tests.tenancy.running import Tenant, Tenants
+from tests.tenancy.running import Tenant, Tenants, answer
 
 _SERVICES = '["forebay.compute.v1.compute_pb2", "tests.echo.v1.echo_pb2"]'
 _SLOTS = 4
@@ -95,8 +95,12 @@ def _light(
 ) -> dict[str, Callable[[], float]]:
     def p50() -> float:
         with tenants.calling("light", address) as light:
-            light.took_s(method, _WORK)
-            return callers.p50_ms(lambda: light.took_s(method, _WORK), plan.light_calls)
+
+            def call() -> None:
+                answer(method, light.start(method, _WORK))
+
+            call()
+            return callers.p50_ms(call, plan.light_calls)
 
     def beside() -> float:
         with tenants.calling("flood", address) as flood, _flood(flood, method, plan.flood):
