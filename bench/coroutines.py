@@ -161,7 +161,7 @@ def _sleeping(file: Path) -> EchoRequest:
 
 
 def _resident_mb(pid: int) -> float:
-    return psutil.Process(pid).memory_info().rss / _MB
+    return float(psutil.Process(pid).memory_info().rss / _MB)
 
 
 @contextmanager

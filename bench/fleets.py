@@ -29,7 +29,7 @@ def fleet(
     Fleets of different sizes can run side by side, so that measurements of them take turns.
     """
     settings = {"FOREBAY_SERVICES": json.dumps(services)} if services else {}
-    with systems.backend(**settings) as backend, ExitStack() as stack:
+    with systems.backend(settings) as backend, ExitStack() as stack:
         for _ in range(workers):
             stack.enter_context(systems.celery_worker(app, queue, backend.product_env))
         running = [stack.enter_context(systems.gateway(backend)) for _ in range(gateways)]

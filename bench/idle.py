@@ -77,4 +77,4 @@ def _cpu_percent(pids: Sequence[int], seconds: float) -> Callable[[], float]:
 
 
 def _resident_mb(pid: int) -> float:
-    return psutil.Process(pid).memory_info().rss / _MB
+    return float(psutil.Process(pid).memory_info().rss / _MB)

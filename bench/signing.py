@@ -11,6 +11,7 @@ from base64 import b64encode
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -113,5 +114,5 @@ def _system(env: dict[str, str], plan: Plan) -> Iterator[_System]:
                 )
 
             for durable in (False, True):
-                callers.p50_ms(lambda durable=durable: callers.add(stub, durable=durable), 20)
+                callers.p50_ms(partial(callers.add, stub, durable=durable), 20)
             yield _System(cost, p50(durable=False), p50(durable=True))

@@ -28,5 +28,6 @@ class StampingServicer(echo_pb2_grpc.EchoServiceServicer):
 
 
 app = application(
-    "stamping", {echo_pb2.DESCRIPTOR.services_by_name["EchoService"]: StampingServicer()}
+    "stamping",
+    {echo_pb2.DESCRIPTOR.services_by_name["EchoService"]: StampingServicer()},  # type: ignore[abstract]
 )

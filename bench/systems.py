@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 
@@ -48,11 +48,13 @@ class Backend:
 
 
 @contextmanager
-def backend(*, append_only: bool = True, **settings: str) -> Iterator[Backend]:
+def backend(
+    settings: Mapping[str, str] | None = None, *, append_only: bool = True, **more: str
+) -> Iterator[Backend]:
     """The embedded server in a folder of its own.
 
-    The append-only file is on by default, as in the product. `settings` are environment variables
-    for gateways and workers.
+    The append-only file is on by default, as in the product. `settings` and `more` are environment
+    variables for gateways and workers.
     """
     with (
         short_folder() as folder,
@@ -63,7 +65,11 @@ def backend(*, append_only: bool = True, **settings: str) -> Iterator[Backend]:
             client.config_set("appendonly", "no")
         yield Backend(
             environment(
-                FOREBAY_LEDGER_URL=server.url, FOREBAY_LOG_LEVEL="WARNING", **_BLAS, **settings
+                FOREBAY_LEDGER_URL=server.url,
+                FOREBAY_LOG_LEVEL="WARNING",
+                **_BLAS,
+                **(settings or {}),
+                **more,
             ),
             f"{kombu_url(redis_server(server.url))}?virtual_host={_RIVALS_DATABASE}",
             client,

@@ -84,7 +84,7 @@ def _site() -> Iterator[tuple[str, Tenants]]:
         folder = stack.enter_context(short_folder())
         tenants = Tenants(folder, "flood", "light")
         settings = tenants.settings(any={"weight": 1})
-        backend = stack.enter_context(systems.backend(FOREBAY_SERVICES=_SERVICES, **settings))
+        backend = stack.enter_context(systems.backend(settings, FOREBAY_SERVICES=_SERVICES))
         stack.enter_context(echo_worker(backend.product_env, slots=_SLOTS))
         address, _ = stack.enter_context(systems.gateway(backend))
         yield address, tenants

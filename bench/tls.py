@@ -76,9 +76,10 @@ def measure(stage: Stage, plan: Plan) -> Iterator[Figure]:
                 ours = Series(f"{kind}, front {front}", tuple(one[part] for one in calls[kind]))
                 plain = Series(_PLAIN, tuple(one[part] for one in calls[_PLAIN]))
                 yield Figure(f"{key}_{part}", title, unit, ours, plain, goal, row=25)
-            ours, plain = Series(f"{kind}, front {front}", opened[kind]), opened[_PLAIN]
+            ours = Series(f"{kind}, front {front}", opened[kind])
+            plain = Series(_PLAIN, opened[_PLAIN])
             title = "CPU of the gateway, a new connection and a call"
-            yield Figure(f"{key}_opened", title, "µs", ours, Series(_PLAIN, plain), row=25)
+            yield Figure(f"{key}_opened", title, "µs", ours, plain, row=25)
 
 
 @contextmanager

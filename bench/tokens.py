@@ -161,7 +161,7 @@ def _flooded_gateway(provider: IdentityProvider) -> Iterator[tuple[str, str, Pat
         auth = {"jwt": [entry], "keys": [{"file": str(folder / "keys.toml")}]}
         roles = {name: ["forebay.calls.read"] for name in ("caller", "operator")}
         settings = {"FOREBAY_AUTH": json.dumps(auth), "FOREBAY_ROLES": json.dumps(roles)}
-        backend = stack.enter_context(systems.backend(**settings))
+        backend = stack.enter_context(systems.backend(settings))
         address, _ = stack.enter_context(systems.gateway(backend))
         yield address, token, folder
 

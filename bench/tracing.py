@@ -83,7 +83,9 @@ def _system(env: dict[str, str], plan: Plan) -> Iterator[Callable[[], float]]:
 @contextmanager
 def _receiver() -> Iterator[str]:
     """Runs an OTLP receiver that throws away what it gets; yields its endpoint."""
-    take = grpc.unary_unary_rpc_method_handler(lambda spans, context: b"")
+    take: grpc.RpcMethodHandler[bytes, bytes] = grpc.unary_unary_rpc_method_handler(
+        lambda spans, context: b""
+    )
     service = "opentelemetry.proto.collector.trace.v1.TraceService"
     server = grpc.server(ThreadPoolExecutor(1))
     server.add_generic_rpc_handlers(

@@ -54,7 +54,7 @@ def _sampled(gateway: psutil.Process, address: str) -> Iterator[dict[str, float]
 
     def sample() -> None:
         with grpc.insecure_channel(address) as channel:
-            check = health_pb2_grpc.HealthStub(channel).Check
+            check = health_pb2_grpc.HealthStub(channel).Check  # type: ignore[attr-defined]
             check(health_pb2.HealthCheckRequest(), wait_for_ready=True)
             while not done.wait(0.005):
                 began = time.monotonic()

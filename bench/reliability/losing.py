@@ -7,6 +7,7 @@ import signal
 import statistics
 import threading
 import time
+from collections.abc import Iterable
 
 import grpc
 import psutil
@@ -63,7 +64,7 @@ def _until_again(
     return seconds
 
 
-def _read(responses: grpc.Call) -> None:
+def _read(responses: Iterable[object]) -> None:
     try:
         for _ in responses:
             pass

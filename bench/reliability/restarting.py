@@ -61,7 +61,9 @@ def _round(redis: Server, channel: grpc.Channel, stub: ComputeServiceStub) -> tu
 
 def _serving(channel: grpc.Channel) -> bool:
     health = health_pb2_grpc.HealthStub(channel)
-    answer = health.Check(health_pb2.HealthCheckRequest(), timeout=_TIMEOUT_S)
+    answer = health.Check(  # type: ignore[attr-defined] # the stub has no types
+        health_pb2.HealthCheckRequest(), timeout=_TIMEOUT_S
+    )
     return bool(answer.status == health_pb2.HealthCheckResponse.SERVING)
 
 

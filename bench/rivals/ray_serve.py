@@ -42,7 +42,7 @@ def main(port: int, http_port: int, folder: str) -> None:
         http_options={"host": "127.0.0.1", "port": http_port},
         grpc_options=gRPCOptions(port=port, grpc_servicer_functions=[_SERVICER]),
     )
-    serve.run(Compute.bind(), route_prefix="/")
+    serve.run(Compute.bind(), route_prefix="/")  # type: ignore[attr-defined] # Serve adds `bind`
     print(f"ready on 127.0.0.1:{port}", flush=True)
     signal.sigwait({signal.SIGTERM, signal.SIGINT})
     ray.shutdown()  # stops Serve too, at once; serve.shutdown() would drain for half a minute

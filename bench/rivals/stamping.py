@@ -23,5 +23,5 @@ async def _stream(
 
 
 if __name__ == "__main__":
-    handler = grpc.unary_stream_rpc_method_handler(_stream)
+    handler: grpc.RpcMethodHandler[bytes, bytes] = grpc.unary_stream_rpc_method_handler(_stream)
     serve("tests.echo.v1.EchoService", "ServerStream", handler)
