@@ -19,6 +19,12 @@ def test_unset_limits_are_those_of_the_defaults() -> None:
     assert limits_of("acme", {}).in_flight is None
 
 
+def test_limits_that_were_checked_do_not_change() -> None:
+    limits = TenantSettings(in_flight=10)
+    with pytest.raises(ValueError, match="frozen"):
+        limits.in_flight = 0
+
+
 @pytest.mark.parametrize("limit", ["in_flight", "queued", "delayed", "held_bytes", "weight"])
 def test_one_is_the_least_limit(limit: str) -> None:
     assert getattr(TenantSettings(**{limit: 1}), limit) == 1

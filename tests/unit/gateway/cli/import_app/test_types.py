@@ -36,6 +36,7 @@ T = TypeVar("T")
 Bound = TypeVar("Bound", bound=int)
 UserId = NewType("UserId", int)
 Names = TypeAliasType("Names", list[str])
+Several = TypeAliasType("Several", list[T], type_params=(T,))
 PLAIN = "(forebay.v1.plain_field)"
 OMITTED = f"[{PLAIN}.unset = PLAIN_UNSET_OMITTED]"
 NONE = f"[{PLAIN}.unset = PLAIN_UNSET_NONE]"
@@ -203,6 +204,8 @@ FIELDS: list[tuple[Any, str]] = [
     (tuple[Annotated[int, []], Annotated[int, []]], "repeated int64 it = 1;"),
     (UserId, "int64 it = 1;"),
     (Names, "repeated string it = 1;"),
+    (Several[int], "repeated int64 it = 1;"),
+    (Several, f"repeated {VALUE} it = 1;"),
     (Nested, f"repeated {VALUE} it = 1;"),
     (T, f"{VALUE} it = 1;"),
     (Bound, "int64 it = 1;"),
