@@ -240,6 +240,7 @@ def test_an_accept_that_joins_detaches_the_run(runs: Runs) -> None:
     record = runs.begun(linger_s=0.0)
     joined = runs.ledger.run(runs.accepts(OTHER_GATEWAY, detach=True))
     assert isinstance(joined, Joined)
+    assert record.fields["detach"] == b"1"
     for channel in (NOBODY, OTHER_GATEWAY):
         runs.ledger.run(leave(record.call, channel))
     assert record.state is State.RUNNING

@@ -390,6 +390,28 @@ def same_partition(call: CallKey) -> CallKey:
     return next(other for other in others if other.partition == call.partition)
 
 
+def test_a_call_that_its_worker_gives_back_is_reviewed_at_another_time(
+    ledger: BlockingLedger,
+) -> None:
+    record = running(ledger, may_run_again=True)
+    due = f"{record.call.partition}:due"
+    ledger.redis.zadd(due, {str(record.call): 1})
+    assert ledger.run(release(record.call, 1, WORKER)) == Lapse(QUEUE, runs_again=True)
+    assert not is_due(ledger, record)
+
+
+@pytest.mark.parametrize(("share", "is_pause"), [(0.3, False), (0.4, True)])
+def test_a_third_of_a_lease_without_a_sweep_is_a_pause(
+    ledger: BlockingLedger, share: float, is_pause: bool
+) -> None:
+    last = round(now_ms(ledger) - share * LEASE_S * 1000)
+    state = "forebay:{0}:sweep_state"
+    ledger.redis.hset(state, mapping={"since": 1, "last": last})
+    ledger.run(sweep(0, ()))
+    since = int(cast(bytes, ledger.redis.hget(state, "since")))
+    assert (since > last) == is_pause
+
+
 def test_after_a_pause_holders_get_the_time_of_a_lease_to_come_back(
     ledger: BlockingLedger,
 ) -> None:

@@ -137,6 +137,13 @@ def test_calls_that_find_a_free_slot_do_not_wait() -> None:
         assert queue.load.waiting == expected
 
 
+def test_a_call_that_is_left_before_the_first_sample_is_counted() -> None:
+    queue = Queue(slots=0)
+    with queue.queues.counted("q", stays_after=True):
+        pass
+    assert queue.load.counts_calls_left
+
+
 def test_a_call_that_is_left_to_its_queue_counts_until_the_depth_is_known_again() -> None:
     queue = Queue(slots=0)
     queue.observe(depth=LIMIT - 2)
