@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from bench import (
+    all_secured,
     alone,
     big_products,
     caching,
@@ -76,6 +77,7 @@ MEASURES = (
     Measure((30, 31, 32), caching.measure, caching.FULL, caching.QUICK),
     Measure((33, 34, 35), coroutines.measure, coroutines.FULL, coroutines.QUICK),
     Measure((36,), delays.measure, delays.FULL, delays.QUICK),
+    Measure((37,), all_secured.measure, all_secured.FULL, all_secured.QUICK),
 )
 
 

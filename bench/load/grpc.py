@@ -3,7 +3,8 @@
 KIND is that of an Add: `ephemeral`, `durable` (each call has an id of its own) or `echo` (the
 answer equals the request). Or it is `KIND:METHOD:SECONDS`, for a method of EchoService that sleeps.
 IN_FLIGHT calls are in flight at any time: each answer starts a new call. For TLS, the
-variables BENCH_TLS_* name the files of the server's CA and of this client's certificate and key.
+variables BENCH_TLS_* name the files of the server's CA and of this client's certificate and key;
+BENCH_TOKEN is the bearer token of all calls.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from tests.echo.v1.echo_pb2 import EchoRequest, EchoResponse
 _READ_BYTES = 1 << 18
 _SILENCE_S = 30.0
 CA, CERTIFICATE, KEY = "BENCH_TLS_CA", "BENCH_TLS_CERTIFICATE", "BENCH_TLS_KEY"
+BEARER = "BENCH_TOKEN"
 _PATH = "/forebay.compute.v1.ComputeService/Add"
 _ECHO_PATH = "/tests.echo.v1.EchoService/"
 
@@ -126,7 +128,10 @@ def main(arguments: list[str]) -> None:
     """Measures, and prints the result for `load.run`."""
     address, kind, in_flight, connections, seconds = arguments
     gc.disable()  # nothing here has cycles; a collection would show as the server's latency
-    found = measured(address, call_of(kind), int(in_flight), int(connections), float(seconds))
+    call = call_of(kind)
+    if BEARER in os.environ:
+        call.headers = (*call.headers, ("authorization", f"Bearer {os.environ[BEARER]}"))
+    found = measured(address, call, int(in_flight), int(connections), float(seconds))
     print(load.as_json(found))
 
 
