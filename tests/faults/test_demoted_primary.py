@@ -104,6 +104,16 @@ def pair() -> Iterator[Pair]:
         yield Pair(primary, replica, address)
 
 
+def test_health_notices_that_the_server_has_become_a_replica(pair: Pair) -> None:
+    with gateway(FOREBAY_LEDGER_URL=pair.address.url) as running:
+        eventually(running.serving, "the gateway serves", RECOVERY_S)
+        pair.replica.do("REPLICAOF NO ONE")
+        pair.primary.do(f"REPLICAOF 127.0.0.1 {pair.replica.port}")
+        eventually(lambda: not running.serving(), "health notices", RECOVERY_S)
+        pair.swap()
+        eventually(running.serving, "the gateway serves again", RECOVERY_S)
+
+
 @pytest.mark.parametrize(("fail_over", "pool", "servers"), CASES)
 def test_calls_succeed_within_10_s_of_a_failover_behind_one_address(
     pair: Pair,
