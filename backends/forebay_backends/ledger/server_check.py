@@ -6,7 +6,8 @@ is None then.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable
+import asyncio
+from collections.abc import Awaitable, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -18,6 +19,7 @@ from forebay_backends.urls import Kind, RedisServer
 
 T = TypeVar("T")
 
+_TIMEOUT_S = 2.0
 _EXPECTED_KINDS = {
     "sentinel": (
         {Kind.SENTINEL},
@@ -70,6 +72,24 @@ async def read_server_info(ledger: Ledger) -> ServerInfo:
         append_only=_unless_missing(policy, "appendonly", lambda it: it == "yes"),
         append_fsync=policy.get("appendfsync"),
     )
+
+
+async def url_problems(servers: Mapping[str, object]) -> list[str]:
+    """The problems of the Redis servers among these, by what each is used for.
+
+    A server that does not answer has none: the process starts, and connects when it can.
+    """
+    named = {name: server for name, server in servers.items() if isinstance(server, RedisServer)}
+    problems = await asyncio.gather(*map(_problem_within_timeout, named.values()))
+    return [f"{name}: {text}" for name, text in zip(named, problems, strict=True) if text]
+
+
+async def _problem_within_timeout(server: RedisServer) -> str | None:
+    try:
+        async with asyncio.timeout(_TIMEOUT_S):
+            return await url_problem(server)
+    except TimeoutError:
+        return None
 
 
 async def url_problem(server: RedisServer) -> str | None:

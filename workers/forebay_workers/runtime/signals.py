@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import os
 import threading
@@ -25,6 +26,7 @@ from celery.signals import (
 
 from forebay_backends.aio.outage_log import RepeatFilter
 from forebay_backends.ledger.presence import WorkerPresence
+from forebay_backends.ledger.server_check import url_problems
 from forebay_backends.process.memory import freeze_startup_objects
 from forebay_backends.settings import SettingsError
 from forebay_backends.telemetry.log_lines import JsonLines, TextLines, label_log_records
@@ -77,6 +79,8 @@ def on_worker_init(sender: Any, **_: object) -> None:
         _filter_logs()
     try:
         keyring()
+        if not worker.is_hosted:
+            _check_backend_urls()
     except SettingsError as error:
         raise SystemExit(f"forebay: {error}") from None
     worker.id = f"{sender.hostname}.{uuid.uuid4()}"
@@ -86,6 +90,16 @@ def on_worker_init(sender: Any, **_: object) -> None:
         # Celery's threads do not wake the consuming loop when they finish: with prefetch off,
         # a message that finds every thread busy waits for up to 1 s after one is free.
         sender.app.conf.worker_disable_prefetch = False
+
+
+def _check_backend_urls() -> None:
+    """Ends the process if Celery could not use the broker: it would try again all the time."""
+    backends = settings().backends()
+    servers: dict[str, object] = {"ledger": backends.ledger}
+    if not backends.broker_is_ledger:
+        servers["broker"] = backends.broker
+    if problems := asyncio.run(url_problems(servers)):
+        raise SystemExit("\n".join(f"forebay: {problem}" for problem in problems))
 
 
 def _set_metrics(metrics: WorkerMetrics) -> None:
