@@ -1,7 +1,8 @@
 """Logs which handler blocks the event loop for over 1 s, once for each method.
 
-Once a second, a thread schedules a callback on the loop. If the callback does not run for a second
-and the same task runs all the time, that task blocks the loop.
+Four times a second, a thread schedules a callback on the loop. If the callback does not run for a
+second and the same task runs all the time, that task blocks the loop. So a block of 1.25 s is
+always named, and one of less than a second never.
 """
 
 from __future__ import annotations
@@ -18,6 +19,8 @@ from forebay_backends.telemetry.call_labels import NO_CALL, CallLabels, about_ca
 
 BLOCKED_S = 1.0
 _CHECKS = 4
+_PROBES = 4
+"""How often a callback is scheduled in the time after which a loop counts as blocked."""
 
 _log = logging.getLogger(__name__)
 
@@ -58,7 +61,7 @@ class BlockedLoopWatch:
             self._labels[task] = current_call()
 
     def _run(self) -> None:
-        while not self._closing.wait(self._blocked_s):
+        while not self._closing.wait(self._blocked_s / _PROBES):
             alive = threading.Event()
             try:
                 self._loop.call_soon_threadsafe(alive.set)
