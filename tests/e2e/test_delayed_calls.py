@@ -155,6 +155,18 @@ def test_the_command_leaves_a_call_and_prints_its_id(site: Site) -> None:
     assert "give one of them" in both.err
 
 
+def test_the_command_starts_a_call_at_a_date(site: Site) -> None:
+    call = ("forebay", "call", "-t", site.targets(1)[0], "Detached", "text=x", "count=1")
+    at = datetime.now(UTC) + timedelta(seconds=2)
+    timed = (*call, "--detach", "--id", "nightly-2", "--at")
+    assert run(*timed, at.isoformat(), env=site.env).succeeded().out == "nightly-2\n"
+    eventually(lambda: site.field("nightly-2", "state") == "SUCCEEDED", "it runs by itself")
+    assert abs(int(site.field("nightly-2", "start_at")) / 1000 - at.timestamp()) < 0.002
+    bad = run(*timed, "tomorrow", env=site.env)
+    assert "--at" in bad.err
+    assert "expected a date in RFC 3339" in bad.err
+
+
 BAD: dict[str, tuple[str, dict[str, str], str]] = {
     "no duration": ("Unary", {"forebay_start_after": "soon"}, "expected a duration, such as 10m"),
     "no unit": ("Unary", {"forebay_start_after": "10"}, "expected a duration, such as 10m"),
