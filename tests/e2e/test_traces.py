@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import re
 import signal
+import urllib.request
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, field
@@ -19,6 +20,7 @@ import grpc
 import pytest
 import redis
 from google.protobuf.json_format import MessageToDict, ParseDict
+from prometheus_client.openmetrics.parser import text_string_to_metric_families
 
 from forebay.metadata import CALL_ID
 from forebay_backends.ledger.keys import CallKey
@@ -26,7 +28,7 @@ from tests.commands import run
 from tests.echo.running import ROOT, echo_environment, echo_gateway, echo_worker
 from tests.echo.v1.echo_pb2 import EchoRequest, EchoStatus
 from tests.echo.v1.echo_pb2_grpc import EchoServiceStub
-from tests.harness import process, redis_server
+from tests.harness import free_port, process, redis_server
 from tests.otlp import ReceivedSpan, Receiver, otlp_receiver
 from tests.plain.v1 import plain_pb2, plain_pb2_grpc
 
@@ -87,8 +89,10 @@ def system(request: pytest.FixtureRequest, tmp_path_factory: Any) -> Iterator[Se
 
 
 def run_session(session: Session) -> None:
+    operators = f"127.0.0.1:{free_port()}"
     with redis_server() as url, ExitStack() as running:
         env = echo_environment(
+            FOREBAY_ADMIN_LISTEN=operators,
             FOREBAY_LEDGER_URL=url,
             FOREBAY_SERVICES='["tests.echo.v1.echo_pb2", "tests.plain.v1.plain_pb2"]',
             FOREBAY_LOG_FORMAT="json",
@@ -114,9 +118,18 @@ def run_session(session: Session) -> None:
             *["--service", "tests.echo.v1.echo_pb2"],
             env=env,
         )
+        session.found["metrics"] = open_metrics(operators)
         assert worker.stop() == 0
         assert gateway.stop() == 0
         session.gateway_log, session.worker_log = gateway.output, worker.output
+
+
+def open_metrics(address: str) -> str:
+    """The gateway's metrics in the format that has exemplars."""
+    accept = {"Accept": "application/openmetrics-text; version=1.0.0"}
+    asked = urllib.request.Request(f"http://{address}/metrics", headers=accept)
+    with urllib.request.urlopen(asked, timeout=30) as response:  # noqa: S310
+        return str(response.read().decode())
 
 
 def make_calls(session: Session, stub: EchoServiceStub) -> None:
@@ -371,3 +384,28 @@ def test_each_line_of_the_log_is_an_object(system: Session) -> None:
             {"time", "level", "logger", "message"} <= json.loads(line).keys() for line in lines
         )
         assert not re.findall(r"^\[?\d{4}-.*", log, re.MULTILINE)
+
+
+@pytest.mark.parametrize(
+    ("histogram", "method"),
+    [
+        ("rpc_server_call_duration_seconds", "tests.echo.v1.EchoService/Unary"),
+        ("forebay_queue_wait_seconds", "tests.echo.v1.EchoService.Unary"),
+        ("forebay_run_seconds", "tests.echo.v1.EchoService.Unary"),
+        ("forebay_first_item_seconds", "tests.echo.v1.EchoService.Steady"),
+    ],
+)
+def test_histograms_lead_to_the_traces_of_sampled_calls(
+    system: Session, histogram: str, method: str
+) -> None:
+    families = text_string_to_metric_families(system.found["metrics"])
+    traces = {
+        sample.exemplar.labels["trace_id"]
+        for family in families
+        for sample in family.samples
+        if sample.name == f"{histogram}_bucket" and method in sample.labels.values()
+        if sample.exemplar is not None
+    }
+    assert traces
+    assert traces <= {TRACE.format(number) for number in range(FAILED + 101)}
+    assert TRACE.format(UNSAMPLED) not in traces

@@ -14,6 +14,9 @@ from forebay.metadata import TRACEPARENT
 from forebay.v1 import call_pb2
 
 
+_SAMPLED = "-01"
+
+
 class CallLabels:
     """The labels of one RPC or attempt; they are filled in as they become known."""
 
@@ -43,6 +46,12 @@ class CallLabels:
     @property
     def span_id(self) -> str:
         return self.traceparent[36:52]
+
+    @property
+    def exemplar(self) -> dict[str, str] | None:
+        """The trace as an exemplar of a histogram; None unless it is sampled."""
+        is_sampled = self.traceparent.endswith(_SAMPLED)
+        return {"trace_id": self.trace_id} if is_sampled else None
 
 
 NO_CALL = CallLabels()

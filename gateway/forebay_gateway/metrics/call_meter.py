@@ -10,6 +10,7 @@ from types import TracebackType
 import grpc
 
 from forebay.errors import DeadlineExceeded, ForebayError, InternalFault
+from forebay_backends.telemetry.call_labels import current_call
 from forebay_gateway.metrics.cancelled_rpcs import is_at_deadline
 from forebay_gateway.metrics.method_meter import DISCONNECTED, OK, MethodMeter
 
@@ -61,7 +62,8 @@ class CallMeter:
         if not self._has_item:
             self._has_item = True
             if self._accepted_at is not None:
-                self._method.first_item(time.monotonic() - self._accepted_at)
+                took_s = time.monotonic() - self._accepted_at
+                self._method.first_item(took_s, current_call().exemplar)
         if transient:
             self._method.transient(size)
         else:
@@ -74,8 +76,9 @@ class CallMeter:
     def ran(self, queue_wait_s: float, run_s: float) -> None:
         """The call has ended after so long in the queue and so long in a worker."""
         if self._accepted_at is not None:
-            self._method.queue_wait(queue_wait_s)
-            self._method.run(run_s)
+            exemplar = current_call().exemplar
+            self._method.queue_wait(queue_wait_s, exemplar)
+            self._method.run(run_s, exemplar)
 
     def __enter__(self) -> CallMeter:
         return self

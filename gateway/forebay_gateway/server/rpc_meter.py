@@ -9,6 +9,7 @@ import grpc
 from prometheus_client import Histogram
 
 from forebay_backends.metrics.instruments import OTHER
+from forebay_backends.telemetry.call_labels import current_call
 from forebay_gateway.rpc.context import Context, Handler
 from forebay_gateway.rpc.status import code_of_end
 
@@ -24,13 +25,13 @@ class RpcMeter:
     def measured(self, handler: Handler, path: str = "") -> Handler:
         """The handler, measured under its path; without one, under `other`."""
         method = path.removeprefix("/") or OTHER
-        observers: dict[_Code, Callable[[float], None]] = {}
+        observers: dict[_Code, Callable[[float, dict[str, str] | None], None]] = {}
 
         def observe(code: _Code, seconds: float) -> None:
             found = observers.get(code)
             if found is None:
                 found = observers[code] = self._seconds.labels(method, code.name).observe
-            found(seconds)
+            found(seconds, current_call().exemplar)
 
         async def serve(context: Context) -> bytes | None:
             began, code = time.monotonic(), _Code.OK
