@@ -118,7 +118,10 @@ export async function explorer(visitor, { unary, stream, failing }) {
 }
 
 /** Texts that callers control are shown as they are, on each view; none becomes part of the page. */
-export async function hostile(visitor, { text, call, failed, worker, method, request }) {
+export async function hostile(
+  visitor,
+  { text, call, failed, running, worker, method, request },
+) {
   const page = await visitor.open("", { failures: [400, 501] });
   const harmless = async () => {
     assert.equal(await page.evaluate(() => globalThis.hacked), undefined);
@@ -138,6 +141,9 @@ export async function hostile(visitor, { text, call, failed, worker, method, req
   await harmless();
   await visitor.go(link("call", { name: call }));
   await visitor.sees(JSON.stringify(text).slice(1, -1), ".items");
+  await harmless();
+  await visitor.go(link("call", { name: running }));
+  await visitor.sees(text, "dd");
   await harmless();
   await visitor.go(link("call", { name: text }));
   await visitor.sees(text, "h1");

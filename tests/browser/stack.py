@@ -52,6 +52,21 @@ class Stack:
             names.append(f"operations/{call_id}")
         return names
 
+    @contextmanager
+    def with_hostile_metadata(self) -> Iterator[str]:
+        """The operation of a call that runs until the block is left."""
+        call_id = new_id()
+        metadata = [*_named(call_id), ("x-wish", HOSTILE)]
+        request = pb.EchoRequest(act="sleep", seconds=TIMEOUT_S)
+        call = self.echo.Unary.future(request, metadata=metadata, timeout=TIMEOUT_S)
+        name = f"operations/{call_id}"
+        try:
+            eventually(lambda: _is_known(self.base, name), "the call is known")
+            yield name
+        finally:
+            post(self.base, "google.longrunning.Operations/CancelOperation", {"name": name})
+            call.cancel()
+
     def gated(self, gate: Path) -> tuple[str, Path]:
         """The operation of a call of three items, the last two behind a gate; and the gate."""
         call_id = new_id()

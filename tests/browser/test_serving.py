@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from base64 import b64decode
 from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
@@ -97,6 +98,9 @@ def test_a_call_tells_the_size_of_its_requests_and_its_metadata_while_it_runs(
     assert ended["requestCount"] == "1"
     assert int(ended["requestBytes"]) > len(HOSTILE)
     assert "requestMetadata" not in ended
+    with page_stack.with_hostile_metadata() as name:
+        [entry] = metadata(name)["requestMetadata"]
+    assert (entry["key"], b64decode(entry["value"]).decode()) == ("x-wish", HOSTILE)
 
 
 def test_a_method_is_described_with_all_that_it_needs(page_stack: Stack) -> None:

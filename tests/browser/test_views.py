@@ -45,16 +45,18 @@ def test_calls_are_cancelled_and_deleted_one_or_many_and_no_row_is_stale(
 def test_texts_of_callers_are_shown_and_never_become_part_of_the_page(
     browser: Browser, page_stack: Stack
 ) -> None:
-    browser.run(
-        "hostile",
-        page_stack.base,
-        text=HOSTILE,
-        call=page_stack.succeeded,
-        failed=page_stack.failed,
-        worker=WORKER,
-        method=UNARY,
-        request={"text": HOSTILE},
-    )
+    with page_stack.with_hostile_metadata() as running:
+        browser.run(
+            "hostile",
+            page_stack.base,
+            text=HOSTILE,
+            call=page_stack.succeeded,
+            failed=page_stack.failed,
+            running=running,
+            worker=WORKER,
+            method=UNARY,
+            request={"text": HOSTILE},
+        )
 
 
 def test_the_explorer_calls_and_its_snippets_do_the_same(
