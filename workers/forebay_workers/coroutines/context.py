@@ -125,10 +125,10 @@ class CoroutineContext(grpc.aio.ServicerContext[Any, Any]):
         return self._call.status.text
 
     def set_compression(self, compression: grpc.Compression) -> None:
-        """No effect: the gateway's server compresses."""
+        """No effect: the gateway does not compress responses."""
 
     def disable_next_message_compression(self) -> None:
-        """No effect: the gateway's server compresses."""
+        """No effect: the gateway does not compress responses."""
 
     def peer(self) -> str:
         """The call's key: the ledger does not keep the caller's address."""

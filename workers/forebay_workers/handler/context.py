@@ -220,10 +220,10 @@ class CallContext(grpc.ServicerContext):
         }
 
     def set_compression(self, compression: grpc.Compression) -> None:
-        """No effect: the gateway's server compresses."""
+        """No effect: the gateway does not compress responses."""
 
     def disable_next_message_compression(self) -> None:
-        """No effect: the gateway's server compresses."""
+        """No effect: the gateway does not compress responses."""
 
     def send_initial_metadata(self, initial_metadata: GrpcMetadata | None) -> None:
         """Sends initial metadata.
