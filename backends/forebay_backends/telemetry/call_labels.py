@@ -13,7 +13,6 @@ from contextvars import ContextVar
 from forebay.metadata import TRACEPARENT
 from forebay.v1 import call_pb2
 
-
 _SAMPLED = "-01"
 
 
