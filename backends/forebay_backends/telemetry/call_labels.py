@@ -13,13 +13,11 @@ from contextvars import ContextVar
 from forebay.metadata import TRACEPARENT
 from forebay.v1 import call_pb2
 
-_SAMPLED = "-01"
-
 
 class CallLabels:
     """The labels of one RPC or attempt; they are filled in as they become known."""
 
-    __slots__ = ("attempt", "call_id", "method", "tenant", "traceparent")
+    __slots__ = ("attempt", "call_id", "exemplar", "method", "tenant", "traceparent")
 
     def __init__(
         self,
@@ -37,6 +35,8 @@ class CallLabels:
         """W3C trace context of the current span; empty without one."""
         self.tenant = tenant
         """The tenant that the call belongs to; empty if authentication is off."""
+        self.exemplar: dict[str, str] | None = None
+        """Names the trace in histograms; None unless this process records a span of it."""
 
     @property
     def trace_id(self) -> str:
@@ -45,12 +45,6 @@ class CallLabels:
     @property
     def span_id(self) -> str:
         return self.traceparent[36:52]
-
-    @property
-    def exemplar(self) -> dict[str, str] | None:
-        """The trace as an exemplar of a histogram; None unless it is sampled."""
-        is_sampled = self.traceparent.endswith(_SAMPLED)
-        return {"trace_id": self.trace_id} if is_sampled else None
 
 
 NO_CALL = CallLabels()

@@ -27,13 +27,14 @@ _IDENTITIES = ("x509_common_name", "x509_subject_alternative_name", "peer_spiffe
 async def serve_traced(
     tracing: Tracing, trust: Trust, method: str, context: Context, serve: TracedServe
 ) -> bytes | None:
-    """Runs `serve` with the span of its RPC; the current task's labels get its `traceparent`."""
+    """Runs `serve` with the span of its RPC, which the current task's labels then name."""
     metadata = context.invocation_metadata() or ()
     span = tracing.rpc(method, metadata, partial(_is_trusted, trust, context))
     labels = current_call()
     labels.traceparent = span.traceparent
     if not span.is_recording:
         return await serve(context, span)
+    labels.exemplar = {"trace_id": labels.trace_id}
     code = grpc.StatusCode.OK
     try:
         return await serve(_TracedContext(context, span), span)

@@ -9,6 +9,7 @@ import grpc
 import pytest
 
 from forebay.errors import HandlerFailed, InternalFault, QueueFull
+from forebay_backends.telemetry.call_labels import about_call
 from forebay_gateway.metrics.call_meter import CallMeter
 from forebay_gateway.metrics.gateway_metrics import GatewayMetrics
 
@@ -59,6 +60,16 @@ def test_a_call_that_ends_well(counted: Counted) -> None:
     assert counted("forebay_item_bytes_total", kind="transient") == 10
     assert counted("forebay_queue_wait_seconds_sum") == 0.5
     assert counted("forebay_run_seconds_sum") == 2.0
+
+
+def test_a_callers_own_trace_context_is_no_exemplar(counted: Counted) -> None:
+    """Without traces, the labels have what the caller sent, whatever that is."""
+    with about_call("c", traceparent=f"00-{'<' * 32}-{'0' * 16}-01"), counted.meter() as meter:
+        meter.accepted()
+        meter.item(20)
+        meter.ran(0.5, 2.0)
+    families = counted.metrics.registry.collect()
+    assert not any(sample.exemplar for family in families for sample in family.samples)
 
 
 def test_an_error_before_the_acceptance_is_a_refusal(counted: Counted) -> None:
