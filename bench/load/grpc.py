@@ -111,7 +111,7 @@ def _connected(address: str) -> socket.socket:
 
 
 def _received(connection: socket.socket) -> bytes:
-    """What has arrived, with decrypted bytes that OpenSSL holds where the selector sees none."""
+    """The bytes that have arrived, also those that OpenSSL holds where the selector sees none."""
     data = connection.recv(_READ_BYTES)
     while isinstance(connection, ssl.SSLSocket) and connection.pending():
         data += connection.recv(_READ_BYTES)

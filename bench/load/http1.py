@@ -100,7 +100,7 @@ def _length(head: bytes) -> int:
 
 
 def _failure(head: bytes, body: bytes) -> str:
-    """What is wrong with the answer; empty if it is right."""
+    """The fault of the answer; empty if it is right."""
     status = head.split(b" ", 2)[1].decode()
     return "" if status == "200" and json.loads(body)["sum"] == _SUM else f"{status} {body[:99]!r}"
 

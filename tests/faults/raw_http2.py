@@ -7,7 +7,7 @@ import ssl
 import struct
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Self
 
@@ -186,6 +186,13 @@ class RawConnection:
         reply = Reply()
         while not reply.data:
             self._take(next(self._frames()), stream, reply)
+
+    def until_closed(self, within_s: float = _TIMEOUT_S) -> None:
+        """Reads until the other side closes; raises TimeoutError if it does not."""
+        self.socket.settimeout(within_s)
+        with suppress(ConnectionResetError):
+            while self.socket.recv(65_536):
+                pass
 
     def stays_open(self, seconds: float) -> bool:
         """Reads for that time; False if the other side ends the connection."""

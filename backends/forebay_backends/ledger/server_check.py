@@ -1,7 +1,7 @@
 """Checks the kind and the configuration of a Redis, at startup and for `forebay doctor`.
 
-A managed Redis may lack INFO and CONFIG, or refuse them to Forebay's user. What they would report
-is None then.
+A managed Redis may lack INFO and CONFIG, or refuse them to Forebay's user. Properties that it does
+not report are None.
 """
 
 from __future__ import annotations

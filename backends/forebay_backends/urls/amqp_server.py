@@ -14,7 +14,7 @@ from forebay_backends.urls.tls import OPTIONS as TLS_OPTIONS
 from forebay_backends.urls.tls import Tls
 
 _PORTS = {"amqp": 5672, "pyamqp": 5672, "amqps": 5671}
-_WITH_TLS = ("amqps",)
+_WITH_TLS = "amqps"
 _FORM = "amqp://USER:PASSWORD@HOST:PORT/VHOST (amqps:// with TLS)"
 
 
@@ -86,8 +86,8 @@ def amqp_server(url: str, tls: Tls | None = None) -> AmqpServer:
         node, options = _node(each)
         nodes.append(node)
         given |= options
-    secure = nodes[0].scheme in _WITH_TLS
-    if any((node.scheme in _WITH_TLS) != secure for node in nodes):
+    secure, *mixed = {node.scheme == _WITH_TLS for node in nodes}
+    if mixed:
         raise BackendUrlError(f"{scheme_only(url)!r}: expected amqps:// for all nodes, or for none")
     try:
         layers = (tls or Tls()).with_options(given) if secure else None
@@ -100,7 +100,7 @@ def _node(url: str) -> tuple[AmqpNode, dict[str, str]]:
     scheme = parsing.scheme_of(url)
     if scheme not in _PORTS:
         raise BackendUrlError(f"{scheme_only(url)!r}: expected {_FORM}{parsing.ENCODE}")
-    known = (*OPTIONS, *TLS_OPTIONS) if scheme in _WITH_TLS else OPTIONS
+    known = (*OPTIONS, *TLS_OPTIONS) if scheme == _WITH_TLS else OPTIONS
     parts = parsing.split(url, _FORM, _PORTS[scheme], known)
     if len(parts.hosts) > 1 or ";" in parts.path:
         raise BackendUrlError(f"{scheme_only(url)!r}: expected {_FORM}, `;` between URLs")

@@ -36,16 +36,6 @@ def opened(connection: RawConnection, to: bytes, stream: int) -> bytes:
     return connection.request(request_headers(to), b"", stream)[0]
 
 
-def until_closed(connection: RawConnection) -> None:
-    """Reads until the other side closes."""
-    connection.socket.settimeout(_TIMEOUT_S)
-    try:
-        while connection.socket.recv(65_536):
-            pass
-    except ConnectionResetError:
-        pass
-
-
 def test_streams_over_the_limit_are_refused_and_may_come_later() -> None:
     with serving("native", max_streams=5) as site, RawConnection.greeted(site.address) as caller:
         for stream in range(1, 11, 2):
@@ -82,7 +72,7 @@ def test_a_caller_that_answers_no_ping_is_given_up() -> None:
         dead.send(opened(dead, HANG, 1))
         assert site.event() == "began"
         assert site.event() == "cancelled"
-        until_closed(dead)
+        dead.until_closed(_TIMEOUT_S)
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -137,7 +127,7 @@ def test_a_goaway_comes_in_two_steps_so_that_no_call_is_lost() -> None:
             end.flags.add("END_STREAM")
             caller.send(end.serialize())
             assert caller.reply(1).headers[b"grpc-status"] == b"0"
-            until_closed(caller)
+            caller.until_closed(_TIMEOUT_S)
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -162,7 +152,7 @@ def test_a_connection_is_renewed_when_it_is_old(kind: str) -> None:
         assert site.event() == "began"
         assert goaway(caller).last_stream_id == EVERY_STREAM
         assert site.event() == "cancelled"
-        until_closed(caller)
+        caller.until_closed(_TIMEOUT_S)
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import gzip
 import json
 import zlib
@@ -400,15 +399,6 @@ def test_a_half_closed_stream_still_gets_its_responses(connection: RawConnection
 # Garbage
 
 
-def ends(connection: RawConnection) -> bool:
-    """Whether the server ends the connection; raises TimeoutError if it does not."""
-    connection.socket.settimeout(20.0)
-    with contextlib.suppress(ConnectionError):
-        while connection.socket.recv(1 << 16):
-            pass
-    return True
-
-
 @pytest.mark.parametrize(
     "garbage",
     [
@@ -425,7 +415,7 @@ def ends(connection: RawConnection) -> bool:
 def test_garbage_ends_its_connection_alone(site: Site, garbage: bytes) -> None:
     broken = RawConnection(site.address)
     broken.send(garbage)
-    assert ends(broken)
+    broken.until_closed(20.0)
     broken.socket.close()
     with RawConnection.greeted(site.address) as connection:
         assert still_serves(connection, stream=1)
