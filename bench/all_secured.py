@@ -8,7 +8,6 @@ turns.
 from __future__ import annotations
 
 import json
-from base64 import b64encode
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -19,20 +18,21 @@ from tempfile import TemporaryDirectory
 import grpc
 
 from bench import callers, systems
-from bench.cpu import cpu_ms, family
-from bench.load.grpc import BEARER, CA, CERTIFICATE, KEY
+from bench.cpu import family
+from bench.credentials import Credentials
 from bench.rounds import Figure, Goal, Series, interleave
-from bench.saturated import grpc_load
+from bench.saturated import cpu_and_rate
+from bench.signing import keys_file
 from bench.stage import Stage
+from bench.tenants import LIMITS
 from forebay.compute.v1.compute_pb2 import AddRequest
 from forebay.compute.v1.compute_pb2_grpc import ComputeServiceStub
-from tests.certificates import Authority, Issued, TlsFiles
-from tests.identity_provider import AUDIENCE, ISSUER, IdentityProvider
+from tests.certificates import Authority, TlsFiles
+from tests.identity_provider import IdentityProvider, issuer_settings
 
 _ROW = 37
 _IN_FLIGHT = 64
 _ON, _OFF = "all of it", "plain"
-_LIMITS = {"in_flight": 1000, "per_second": 1e6, "queued": 1000, "held_bytes": 1 << 30}
 _WARM_UP_CALLS = 50
 
 
@@ -56,30 +56,6 @@ class _System:
     load: Callable[[], tuple[float, float]]
     """Returns the µs of CPU of a call in gateway, worker and ledger, and the calls a second."""
     add: Callable[[], object]
-
-
-@dataclass(frozen=True)
-class _Credentials:
-    """The caller's certificate and token."""
-
-    authority: Authority
-    client: Issued
-    token: str
-
-    @property
-    def for_load(self) -> dict[str, str]:
-        """Environment variables of the load process."""
-        return {
-            CA: str(self.authority.ca),
-            CERTIFICATE: str(self.client.certificate),
-            KEY: str(self.client.key),
-            BEARER: self.token,
-        }
-
-    def channel(self, address: str) -> grpc.Channel:
-        files = (self.authority.ca, self.client.key, self.client.certificate)
-        root, key, chain = (file.read_bytes() for file in files)
-        return grpc.secure_channel(address, grpc.ssl_channel_credentials(root, key, chain))
 
 
 def measure(_: Stage, plan: Plan) -> Iterator[Figure]:
@@ -111,37 +87,31 @@ def measure(_: Stage, plan: Plan) -> Iterator[Figure]:
 def _secured(folder: Path, plan: Plan) -> Iterator[_System]:
     authority, provider = Authority(folder), IdentityProvider()
     server, client = authority.issue("server", "127.0.0.1"), authority.issue("client")
-    jwks, keys = folder / "jwks.json", folder / "keys.toml"
+    jwks = folder / "jwks.json"
     jwks.write_bytes(provider.jwks())
-    keys.write_text(f'[keys]\nbench = "{b64encode(b"k" * 32).decode()}"\n')
-    keys.chmod(0o600)
-    entry = {
-        "issuer": ISSUER,
-        "audiences": [AUDIENCE],
-        "algorithms": ["RS256"],
-        "jwks_file": str(jwks),
-    }
     settings = {
         **TlsFiles(folder, server, authority.ca).variables(),
-        "FOREBAY_AUTH": json.dumps({"jwt": [entry]}),
+        "FOREBAY_AUTH": json.dumps({"jwt": [issuer_settings(jwks_file=str(jwks))]}),
         "FOREBAY_ROLES": json.dumps({name: ["*"] for name in ("caller", "operator")}),
-        "FOREBAY_TENANTS": json.dumps({"*": _LIMITS}),
-        "FOREBAY_SIGNING_KEYS": str(keys),
+        "FOREBAY_TENANTS": json.dumps({"*": LIMITS}),
+        "FOREBAY_SIGNING_KEYS": str(keys_file(folder)),
     }
-    credentials = _Credentials(authority, client, provider.token())
+    credentials = Credentials(authority, client, provider.token())
     with _system(settings, credentials, plan) as system:
         yield system
 
 
 @contextmanager
 def _system(
-    settings: Mapping[str, str], credentials: _Credentials | None, plan: Plan
+    settings: Mapping[str, str], credentials: Credentials | None, plan: Plan
 ) -> Iterator[_System]:
     with (
         systems.backend(settings) as backend,
         systems.celery_worker("forebay_workers", "add", backend.product_env) as worker,
         systems.gateway(backend) as (address, pid),
-        credentials.channel(address) if credentials else grpc.insecure_channel(address) as channel,
+        grpc.secure_channel(address, credentials.for_channel)
+        if credentials
+        else grpc.insecure_channel(address) as channel,
     ):
         stub = ComputeServiceStub(channel)
         metadata = (("authorization", f"Bearer {credentials.token}"),) if credentials else ()
@@ -152,11 +122,7 @@ def _system(
             request = AddRequest(x=4, y=6)
             assert stub.Add(request, timeout=callers.TIMEOUT_S, metadata=metadata).sum == 10
 
-        def load() -> tuple[float, float]:
-            before = cpu_ms(pids)
-            made = grpc_load(address, "ephemeral", _IN_FLIGHT, plan.load_s, **variables)
-            return (cpu_ms(pids) - before) * 1000 / made.calls, made.rate
-
         for _ in range(_WARM_UP_CALLS):
             add()
+        load = partial(cpu_and_rate, address, pids, _IN_FLIGHT, plan.load_s, **variables)
         yield _System(load, add)

@@ -11,9 +11,9 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 
 from bench import systems
-from bench.cpu import cpu_ms, family
+from bench.cpu import family
 from bench.rounds import Figure, Goal, Series, interleave
-from bench.saturated import grpc_load
+from bench.saturated import cpu_and_rate, grpc_load
 from bench.stage import Stage
 from tests.harness import free_port
 
@@ -71,9 +71,7 @@ def _system(front: str, seconds: float, *, is_on: bool) -> Iterator[Callable[[],
         pids = (gateway_pid, *family(worker.popen.pid), backend.server_pid)
 
         def cost() -> float:
-            before = cpu_ms(pids)
-            load = grpc_load(address, "ephemeral", _IN_FLIGHT, seconds)
-            return (cpu_ms(pids) - before) * 1000 / load.calls
+            return cpu_and_rate(address, pids, _IN_FLIGHT, seconds)[0]
 
         yield cost
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from bench import load, rivals
 from bench.cpu import cpu_ms
-from bench.load import SHARES, WARM_UP_S, Load
+from bench.load import SHARES, Load
 from bench.rounds import (
     Absent,
     Chart,
@@ -178,11 +178,13 @@ def _best(choices: Sequence[int], tried: Callable[[int], Load]) -> int:
     return least_saturating({choice: tried(choice).rate for choice in choices})
 
 
-def cpu_of_call_us(address: str, pids: Collection[int], in_flight: int, seconds: float) -> float:
-    """The µs of CPU that a saturated ephemeral Add takes in the processes."""
+def cpu_and_rate(
+    address: str, pids: Collection[int], in_flight: int, seconds: float, **variables: str
+) -> tuple[float, float]:
+    """The µs of CPU that a saturated ephemeral Add takes in the processes, and the calls/s."""
     before = cpu_ms(pids)
-    calls = grpc_load(address, "ephemeral", in_flight, seconds).rate * (seconds + WARM_UP_S)
-    return (cpu_ms(pids) - before) * 1000 / calls
+    load = grpc_load(address, "ephemeral", in_flight, seconds, **variables)
+    return (cpu_ms(pids) - before) * 1000 / load.calls, load.rate
 
 
 def grpc_load(address: str, kind: str, in_flight: int, seconds: float, **variables: str) -> Load:

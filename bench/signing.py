@@ -10,7 +10,7 @@ import time
 from base64 import b64encode
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -20,7 +20,7 @@ import grpc
 from bench import callers, systems
 from bench.cpu import family
 from bench.rounds import Figure, Goal, Series, interleave
-from bench.saturated import cpu_of_call_us
+from bench.saturated import cpu_and_rate
 from bench.stage import Stage
 from forebay.compute.v1.compute_pb2_grpc import ComputeServiceStub
 from forebay_backends.signing.keyring import Keyring
@@ -65,10 +65,7 @@ def measure(stage: Stage, plan: Plan) -> Iterator[Figure]:
         each = Series(name, found[name])
         yield Figure(f"signing_message_{number}", title, "µs", each, small, row=_ROW)
     with ExitStack() as stack:
-        folder = Path(stack.enter_context(TemporaryDirectory()))
-        keys = folder / "keys.toml"
-        keys.write_text(f'[keys]\nbench = "{b64encode(b"k" * 32).decode()}"\n')
-        keys.chmod(0o600)
+        keys = keys_file(Path(stack.enter_context(TemporaryDirectory())))
         off = stack.enter_context(_system({}, plan))
         on = stack.enter_context(_system({"FOREBAY_SIGNING_KEYS": str(keys)}, plan))
         for key, title, unit, of in (
@@ -79,6 +76,14 @@ def measure(stage: Stage, plan: Plan) -> Iterator[Figure]:
             taken = interleave(plan.rounds, {_OFF: getattr(off, of), _ON: getattr(on, of)})
             compared = Series(_ON, taken[_ON]), Series(_OFF, taken[_OFF])
             yield Figure(f"signing_{key}", title, unit, *compared, Goal(1.15), row=_ROW)
+
+
+def keys_file(folder: Path) -> Path:
+    """A new file of signing keys in the folder."""
+    file = folder / "signing-keys.toml"
+    file.write_text(f'[keys]\nbench = "{b64encode(b"k" * 32).decode()}"\n')
+    file.chmod(0o600)
+    return file
 
 
 def _message_cost(ring: Keyring, content: bytes) -> Callable[[], float]:
@@ -95,24 +100,21 @@ def _message_cost(ring: Keyring, content: bytes) -> Callable[[], float]:
 
 @contextmanager
 def _system(env: dict[str, str], plan: Plan) -> Iterator[_System]:
-    with systems.backend() as plain:
-        backend = replace(plain, product_env={**plain.product_env, **env})
-        with (
-            systems.celery_worker("forebay_workers", "add", backend.product_env) as worker,
-            systems.gateway(backend) as (address, gateway_pid),
-            grpc.insecure_channel(address) as channel,
-        ):
-            stub = ComputeServiceStub(channel)
+    with (
+        systems.backend(env) as backend,
+        systems.celery_worker("forebay_workers", "add", backend.product_env) as worker,
+        systems.gateway(backend) as (address, gateway_pid),
+        grpc.insecure_channel(address) as channel,
+    ):
+        stub = ComputeServiceStub(channel)
 
-            def cost() -> float:
-                pids = (gateway_pid, *family(worker.popen.pid), backend.server_pid)
-                return cpu_of_call_us(address, pids, plan.in_flight, plan.load_s)
+        def cost() -> float:
+            pids = (gateway_pid, *family(worker.popen.pid), backend.server_pid)
+            return cpu_and_rate(address, pids, plan.in_flight, plan.load_s)[0]
 
-            def p50(*, durable: bool) -> Callable[[], float]:
-                return lambda: callers.p50_ms(
-                    lambda: callers.add(stub, durable=durable), plan.calls
-                )
+        def p50(*, durable: bool) -> Callable[[], float]:
+            return lambda: callers.p50_ms(lambda: callers.add(stub, durable=durable), plan.calls)
 
-            for durable in (False, True):
-                callers.p50_ms(partial(callers.add, stub, durable=durable), 20)
-            yield _System(cost, p50(durable=False), p50(durable=True))
+        for durable in (False, True):
+            callers.p50_ms(partial(callers.add, stub, durable=durable), 20)
+        yield _System(cost, p50(durable=False), p50(durable=True))

@@ -7,7 +7,7 @@ worker and one ledger serve all three.
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -16,9 +16,9 @@ import grpc
 
 from bench import systems
 from bench.cpu import cpu_ms
-from bench.load.grpc import CA, CERTIFICATE, KEY
+from bench.credentials import Credentials
 from bench.rounds import Figure, Goal, Series, interleave
-from bench.saturated import grpc_load
+from bench.saturated import cpu_and_rate
 from bench.stage import Stage
 from forebay.compute.v1.compute_pb2 import AddRequest
 from forebay.compute.v1.compute_pb2_grpc import ComputeServiceStub
@@ -50,9 +50,7 @@ class Gateway:
 
     address: str
     pid: int
-    variables: Mapping[str, str]
-    """Environment variables for the load process."""
-    credentials: grpc.ChannelCredentials | None
+    credentials: Credentials | None
 
 
 def measure(stage: Stage, plan: Plan) -> Iterator[Figure]:
@@ -99,32 +97,18 @@ def _gateways(front: str) -> Iterator[dict[str, Gateway]]:
             env = {**backend.product_env, **tls}
             gateway = systems.gateway(replace(backend, product_env=env))
             address, pid = stack.enter_context(gateway)
-            variables = {
-                CA: str(authority.ca),
-                CERTIFICATE: str(client.certificate),
-                KEY: str(client.key),
-            }
-            credentials = grpc.ssl_channel_credentials(
-                authority.ca.read_bytes(), client.key.read_bytes(), client.certificate.read_bytes()
-            )
-            found[kind] = (
-                Gateway(address, pid, {}, None)
-                if kind == _PLAIN
-                else Gateway(address, pid, variables, credentials)
-            )
+            credentials = None if kind == _PLAIN else Credentials(authority, client)
+            found[kind] = Gateway(address, pid, credentials)
             _connecting(found[kind], QUICK)()  # waits for the worker
         yield found
 
 
 def _saturated(gateway: Gateway, plan: Plan) -> Callable[[], tuple[float, float]]:
     """A function that makes a load; it returns the gateway's µs of CPU a call, and the rate."""
-
-    def cost() -> tuple[float, float]:
-        before = cpu_ms([gateway.pid])
-        load = grpc_load(gateway.address, "ephemeral", _IN_FLIGHT, plan.load_s, **gateway.variables)
-        return (cpu_ms([gateway.pid]) - before) * 1000 / load.calls, load.rate
-
-    return cost
+    variables = gateway.credentials.for_load if gateway.credentials else {}
+    return lambda: cpu_and_rate(
+        gateway.address, [gateway.pid], _IN_FLIGHT, plan.load_s, **variables
+    )
 
 
 def _connecting(gateway: Gateway, plan: Plan) -> Callable[[], float]:
@@ -144,4 +128,4 @@ def _channel(gateway: Gateway) -> grpc.Channel:
     own = [("grpc.use_local_subchannel_pool", 1)]
     if gateway.credentials is None:
         return grpc.insecure_channel(gateway.address, own)
-    return grpc.secure_channel(gateway.address, gateway.credentials, own)
+    return grpc.secure_channel(gateway.address, gateway.credentials.for_channel, own)

@@ -34,9 +34,8 @@ from forebay_gateway.identity.keys.editing import add_key
 from forebay_gateway.identity.verifiers import Verifiers, make_verifiers
 from tests.identity_provider import (
     ALGORITHMS,
-    AUDIENCE,
-    ISSUER,
     IdentityProvider,
+    issuer_settings,
     jwks_server,
     segment,
     with_document,
@@ -90,12 +89,7 @@ def _verifiers(folder: Path, provider: IdentityProvider) -> tuple[Verifiers, str
     jwks.write_bytes(provider.jwks())
     key, token = new_key("acme", ("caller",), None, None)
     add_key(keys, key)
-    entry = {
-        "issuer": ISSUER,
-        "audiences": [AUDIENCE],
-        "algorithms": ALGORITHMS,
-        "jwks_file": jwks,
-    }
+    entry = issuer_settings(jwks_file=str(jwks)) | {"algorithms": ALGORITHMS}
     settings = given_settings(auth={"jwt": [entry], "keys": [{"file": keys}]})
     return make_verifiers(settings.auth), token
 
@@ -152,12 +146,7 @@ def _flooded_gateway(provider: IdentityProvider) -> Iterator[tuple[str, str, Pat
         server.answer = with_document(provider.jwks())
         key, token = new_key("acme", ("caller",), None, None)
         add_key(folder / "keys.toml", key)
-        entry = {
-            "issuer": ISSUER,
-            "audiences": [AUDIENCE],
-            "algorithms": ["RS256"],
-            "jwks_url": server.url,
-        }
+        entry = issuer_settings(jwks_url=server.url)
         auth = {"jwt": [entry], "keys": [{"file": str(folder / "keys.toml")}]}
         roles = {name: ["forebay.calls.read"] for name in ("caller", "operator")}
         settings = {"FOREBAY_AUTH": json.dumps(auth), "FOREBAY_ROLES": json.dumps(roles)}

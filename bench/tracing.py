@@ -9,14 +9,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import grpc
 
 from bench import callers, systems
 from bench.cpu import family
 from bench.rounds import Figure, Goal, Series, interleave
-from bench.saturated import cpu_of_call_us
+from bench.saturated import cpu_and_rate
 from bench.stage import Stage
 from forebay.compute.v1.compute_pb2_grpc import ComputeServiceStub
 
@@ -64,20 +64,19 @@ def measure(stage: Stage, plan: Plan) -> Iterator[Figure]:
 @contextmanager
 def _system(env: dict[str, str], plan: Plan) -> Iterator[Callable[[], float]]:
     """Starts a system; yields a function that makes a load and returns the µs of CPU of a call."""
-    with systems.backend() as plain:
-        backend = replace(plain, product_env={**plain.product_env, **env})
-        with (
-            systems.celery_worker("forebay_workers", "add", backend.product_env) as worker,
-            systems.gateway(backend) as (address, gateway_pid),
-        ):
+    with (
+        systems.backend(env) as backend,
+        systems.celery_worker("forebay_workers", "add", backend.product_env) as worker,
+        systems.gateway(backend) as (address, gateway_pid),
+    ):
 
-            def cost() -> float:
-                pids = (gateway_pid, *family(worker.popen.pid), backend.server_pid)
-                return cpu_of_call_us(address, pids, plan.in_flight, plan.load_s)
+        def cost() -> float:
+            pids = (gateway_pid, *family(worker.popen.pid), backend.server_pid)
+            return cpu_and_rate(address, pids, plan.in_flight, plan.load_s)[0]
 
-            with callers.channel(address) as channel:
-                callers.add(ComputeServiceStub(channel), durable=False)  # waits for the worker
-            yield cost
+        with callers.channel(address) as channel:
+            callers.add(ComputeServiceStub(channel), durable=False)  # waits for the worker
+        yield cost
 
 
 @contextmanager

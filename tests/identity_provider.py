@@ -58,6 +58,11 @@ def public_jwk(key: AllowedPrivateKeys, algorithm: str, **more: object) -> dict[
     return {**made, "use": "sig", **more}
 
 
+def issuer_settings(**keys: str) -> dict[str, object]:
+    """The entry of `[[auth.jwt]]` for the provider; `keys` is `jwks_url` or `jwks_file`."""
+    return {"issuer": ISSUER, "audiences": [AUDIENCE], "algorithms": ["RS256"], **keys}
+
+
 class IdentityProvider:
     """Keys with the ids `ALGORITHM-NUMBER`, of which those in `key_ids` are published."""
 

@@ -15,7 +15,12 @@ import grpc
 
 from tests.certificates import Authority
 from tests.harness import environment, forebay_gateway, free_port, redis_server, worker
-from tests.identity_provider import AUDIENCE, ISSUER, IdentityProvider, jwks_server, with_document
+from tests.identity_provider import (
+    IdentityProvider,
+    issuer_settings,
+    jwks_server,
+    with_document,
+)
 from tests.ops.load import Channels, load
 from tests.ops.prometheus import Prometheus, prometheus
 
@@ -26,12 +31,7 @@ _MODEST = "modest"
 
 def _identity(jwks_url: str) -> dict[str, str]:
     """The variables of a gateway that knows the callers of a provider."""
-    entry = {
-        "issuer": ISSUER,
-        "audiences": [AUDIENCE],
-        "algorithms": ["RS256"],
-        "jwks_url": jwks_url,
-    }
+    entry = issuer_settings(jwks_url=jwks_url)
     return {
         "FOREBAY_AUTH__JWT": json.dumps([entry]),
         "FOREBAY_ROLES": json.dumps({"caller": ["*"], "operator": ["*"]}),
