@@ -172,6 +172,15 @@ async def test_an_operation_fails_if_nobody_settles_the_clock(
         running(blocking)
 
 
+def test_the_servers_clock_counts_where_a_process_expects_nearly_the_same(
+    partition: Partition,
+) -> None:
+    before_ms = partition.sweep().clock_ms
+    partition.step(HOUR_MS)  # an outage of an hour, and the process is 8 s behind
+    after = partition.sweep(expected_ms=before_ms + HOUR_MS - 8_000)
+    assert after.clock_ms >= before_ms + HOUR_MS
+
+
 def test_an_earlier_time_is_never_accepted(partition: Partition) -> None:
     before_ms = partition.sweep().clock_ms
     partition.step(-HOUR_MS)

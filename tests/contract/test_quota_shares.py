@@ -106,6 +106,16 @@ def test_a_bucket_gives_a_burst_and_then_the_rate(ledger: BlockingLedger) -> Non
     assert tokens(10).tokens == 10
 
 
+def test_a_clock_that_went_back_takes_no_tokens_away(ledger: BlockingLedger) -> None:
+    asked = share("acme", ONE, Tokens(1000.0, 20.0, 20), [Use(None)])
+    assert ledger.run(asked).tokens == 20
+    (name,) = ledger.redis.scan_iter("*quota*")
+    in_a_day = int(time.time() * 1000) + 86_400_000
+    ledger.redis.hset(name, "tokens", f"0.000000 {in_a_day}")
+    answer = ledger.run(asked)
+    assert (answer.tokens, answer.wait_s) == (0, 0.001)
+
+
 @contextlib.asynccontextmanager
 async def gateways(
     ledger: Ledger, url: str, limits: TenantSettings, count: int = 2
