@@ -15,7 +15,7 @@ from forebay_backends.ledger.operations.maintenance import QueueBacklog, Unclaim
 from forebay_backends.ledger.scripts import LEASE_S
 
 if TYPE_CHECKING:
-    from forebay_backends.telemetry.spans import RpcSpan
+    from forebay_backends.telemetry.rpc_span import RpcSpan
 
 
 class EphemeralCall:

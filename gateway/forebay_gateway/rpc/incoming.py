@@ -24,7 +24,7 @@ from forebay_gateway.rpc.options import CallOptions, with_request_id
 from forebay_gateway.rpc.status import parsed
 
 if TYPE_CHECKING:
-    from forebay_backends.telemetry.spans import RpcSpan
+    from forebay_backends.telemetry.rpc_span import RpcSpan
 
 
 class RequestStream:

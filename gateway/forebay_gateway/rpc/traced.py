@@ -15,7 +15,8 @@ from forebay_gateway.rpc.context_wrapper import ContextWrapper
 from forebay_gateway.rpc.status import code_of_end
 
 if TYPE_CHECKING:
-    from forebay_backends.telemetry.spans import RpcSpan, Tracing
+    from forebay_backends.telemetry.rpc_span import RpcSpan
+    from forebay_backends.telemetry.spans import Tracing
 
 Trust = Literal["always", "authenticated", "never"]
 TracedServe = Callable[[Context, "RpcSpan | None"], Awaitable[bytes | None]]

@@ -68,7 +68,8 @@ from forebay_gateway.rpc.traced import Trust, serve_traced
 from forebay_gateway.server.ledger_calls import LedgerCalls
 
 if TYPE_CHECKING:
-    from forebay_backends.telemetry.spans import RpcSpan, Tracing
+    from forebay_backends.telemetry.rpc_span import RpcSpan
+    from forebay_backends.telemetry.spans import Tracing
     from forebay_gateway.plain.calls import PlainCalls
 
 _log = logging.getLogger(__name__)

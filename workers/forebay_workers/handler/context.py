@@ -27,7 +27,7 @@ from forebay_workers.handler.process_exit import ends_process
 from forebay_workers.handler.status import HandlerStatus
 
 if TYPE_CHECKING:
-    from forebay_backends.telemetry.spans import AttemptSpan, TaskTrace
+    from forebay_backends.telemetry.attempt_span import AttemptSpan, TaskTrace
 
 POLL_INTERVAL_S = LEASE_S / 3
 """How often a waiting handler reads the ledger, since notices may be lost."""

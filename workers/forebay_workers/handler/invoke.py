@@ -23,7 +23,7 @@ from forebay_workers.handler.request_iterator import RequestIterator
 from forebay_workers.handler.version_check import unreadable
 
 if TYPE_CHECKING:
-    from forebay_backends.telemetry.spans import AttemptSpan
+    from forebay_backends.telemetry.attempt_span import AttemptSpan
 
 _log = logging.getLogger(__name__)
 

@@ -33,7 +33,8 @@ from forebay_workers.lease.keeper import LeaseKeeper
 from forebay_workers.metrics.worker_metrics import WorkerMetrics
 
 if TYPE_CHECKING:
-    from forebay_backends.telemetry.spans import TaskTrace, Tracing
+    from forebay_backends.telemetry.attempt_span import TaskTrace
+    from forebay_backends.telemetry.spans import Tracing
 
 T = TypeVar("T")
 

@@ -13,7 +13,9 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 from opentelemetry.sdk.trace.sampling import ALWAYS_OFF, ALWAYS_ON, ParentBased, TraceIdRatioBased
 
 from forebay.v1 import call_pb2
-from forebay_backends.telemetry.spans import RpcSpan, Tracing, remote_context
+from forebay_backends.telemetry.rpc_span import RpcSpan
+from forebay_backends.telemetry.spans import Tracing
+from forebay_backends.telemetry.trace_context import remote_context
 
 TRACE_ID = "4bf92f3577b34da6a3ce929d0e0e4736"
 LOWEST_ID = f"{1:032x}"

@@ -8,7 +8,8 @@ from typing import Any, cast
 
 import pytest
 
-from forebay_backends.telemetry.spans import RpcSpan, Tracing
+from forebay_backends.telemetry.rpc_span import RpcSpan
+from forebay_backends.telemetry.spans import Tracing
 from forebay_gateway.identity.principal import NOBODY, Principal
 from forebay_gateway.rpc.context import Context
 from forebay_gateway.rpc.traced import Trust, serve_traced

@@ -1,0 +1,104 @@
+"""The spans that a gateway makes for an RPC."""
+
+from __future__ import annotations
+
+from opentelemetry import trace
+from opentelemetry.trace import Span, SpanKind, StatusCode, TraceState
+
+from forebay.metadata import TRACEPARENT
+from forebay.v1 import call_pb2
+from forebay_backends.telemetry.item_events import ItemEvents
+from forebay_backends.telemetry.sampling import NOTHING
+from forebay_backends.telemetry.span_fields import (
+    CALL_ID,
+    LINK,
+    STATUS_CODE,
+    TENANT,
+    add_item,
+    end_span,
+    messaging_attributes,
+)
+from forebay_backends.telemetry.trace_context import put_context, remote_context, traceparent
+
+
+class RpcSpan:
+    """The trace of one RPC that is not sampled: only its context, which goes to the worker."""
+
+    is_recording = False
+    producer_traceparent = ""
+    """The call's trace context, for RPCs that attach to it; empty if it is unsampled."""
+
+    def __init__(self, context: str, state: TraceState | None) -> None:
+        self.traceparent = context
+        self._state = state
+
+    def publish(self, queue: str, metadata: call_pb2.Metadata) -> None:
+        """Puts the trace context into the metadata for the worker."""
+        put_context(metadata, self.traceparent, self._state)
+
+    def sent(self) -> None:
+        """The call was accepted and its message sent."""
+
+    def attached(self, call: str) -> None:
+        """The RPC attached to a call that was accepted before; `call` is its trace context."""
+
+    def on_response(self) -> None:
+        """A response was sent."""
+
+    def end(self, call_id: str, code: str, tenant: str = "") -> None:
+        """The RPC ended with a status."""
+
+
+class SampledRpc(RpcSpan):
+    """The SERVER span of one RPC, and the PRODUCER span of the call that it makes."""
+
+    is_recording = True
+
+    def __init__(self, tracer: trace.Tracer, span: Span) -> None:
+        context = span.get_span_context()
+        super().__init__(traceparent(context), context.trace_state)
+        self._tracer = tracer
+        self._span = span
+        self._producer: Span | None = None
+        self._items = ItemEvents()
+
+    @property
+    def producer_traceparent(self) -> str:  # type: ignore[override] # only read
+        return "" if self._producer is None else traceparent(self._producer.get_span_context())
+
+    def publish(self, queue: str, metadata: call_pb2.Metadata) -> None:
+        """Starts the PRODUCER span, whose context goes to the worker."""
+        self._producer = self._tracer.start_span(
+            f"send {queue}",
+            trace.set_span_in_context(self._span, NOTHING),
+            SpanKind.PRODUCER,
+            messaging_attributes(queue),
+            record_exception=False,
+        )
+        put_context(
+            metadata, self.producer_traceparent, self._producer.get_span_context().trace_state
+        )
+
+    def sent(self) -> None:
+        if self._producer is not None and self._producer.is_recording():
+            self._producer.end()
+
+    def attached(self, call: str) -> None:
+        self._producer = None  # not ended, so not exported: nothing was sent
+        linked = remote_context([(TRACEPARENT, call)]) if call else None
+        if linked is not None:
+            self._span.add_link(linked, {LINK: "call"})
+
+    def on_response(self) -> None:
+        add_item(self._span, self._items)
+
+    def end(self, call_id: str, code: str, tenant: str = "") -> None:
+        if self._producer is not None and self._producer.is_recording():
+            self._producer.set_status(StatusCode.ERROR)
+            self._producer.end()
+        attributes = {STATUS_CODE: code}
+        if call_id:
+            attributes[CALL_ID] = call_id
+        if tenant:
+            attributes[TENANT] = tenant
+        end_span(self._span, self._items, code, attributes)

@@ -1,0 +1,50 @@
+"""What our spans have in common: the names of attributes, events for items, and the status."""
+
+from __future__ import annotations
+
+import time
+from functools import lru_cache
+
+from opentelemetry.trace import Span, StatusCode
+
+from forebay_backends.telemetry.item_events import ItemEvents
+from forebay_backends.telemetry.server_faults import SERVER_FAULTS
+
+CALL_ID = "forebay.call_id"
+ATTEMPT = "forebay.attempt"
+TENANT = "forebay.tenant"
+LINK = "forebay.link"
+ORDINAL = "forebay.item.ordinal"
+STOPPED = "forebay.stopped"
+STATUS_CODE = "rpc.response.status_code"
+
+
+def add_item(span: Span, items: ItemEvents) -> None:
+    """Records an item of the call, if it is one of those that become events."""
+    now_ns = time.time_ns()
+    ordinal = items.on_item(now_ns)
+    if ordinal is not None:
+        span.add_event("item", {ORDINAL: ordinal}, now_ns)
+
+
+def end_span(span: Span, items: ItemEvents, code: str, attributes: dict[str, str]) -> None:
+    """Ends the span with a status's name, and with the event of the last item."""
+    last = items.last()
+    if last is not None:
+        span.add_event("item", {ORDINAL: last[0]}, last[1])
+    if attributes:
+        span.set_attributes(attributes)
+    if code in SERVER_FAULTS:
+        span.set_status(StatusCode.ERROR)
+    span.end()
+
+
+@lru_cache
+def server_attributes(method: str) -> dict[str, str]:
+    service, _, name = method.rpartition(".")
+    return {"rpc.system.name": "grpc", "rpc.method": f"{service}/{name}"}
+
+
+@lru_cache
+def messaging_attributes(queue: str) -> dict[str, str]:
+    return {"messaging.system": "celery", "messaging.destination.name": queue}

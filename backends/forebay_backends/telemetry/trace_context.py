@@ -1,0 +1,52 @@
+"""The W3C trace context in metadata: <https://www.w3.org/TR/trace-context/>."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from opentelemetry.trace import SpanContext, TraceFlags, TraceState
+
+from forebay.metadata import TRACEPARENT, TRACESTATE, trace_parts
+from forebay.v1 import call_pb2
+
+Pairs = Iterable[tuple[str, str | bytes]]
+
+
+def remote_context(metadata: Pairs) -> SpanContext | None:
+    """The trace context in metadata; None if there is none, or it is invalid."""
+    parents, states = [], []
+    for key, value in metadata:
+        if key == TRACEPARENT:
+            parents.append(value)
+        elif key == TRACESTATE and isinstance(value, str):
+            states.append(value)
+    if len(parents) != 1 or not isinstance(parents[0], str):
+        return None
+    parts = trace_parts(parents[0])
+    if parts is None:
+        return None
+    trace_id, span_id, flags = parts
+    remote = SpanContext(
+        int(trace_id, 16),
+        int(span_id, 16),
+        is_remote=True,
+        trace_flags=TraceFlags(int(flags, 16)),
+        trace_state=TraceState.from_header(states) if states else None,
+    )
+    return remote if remote.is_valid else None
+
+
+def traceparent(context: SpanContext) -> str:
+    """The value of the header `traceparent`."""
+    return f"00-{context.trace_id:032x}-{context.span_id:016x}-{context.trace_flags & 1:02x}"
+
+
+def put_context(metadata: call_pb2.Metadata, parent: str, state: TraceState | None) -> None:
+    """Replaces the trace context in metadata; `parent` is the header `traceparent`."""
+    entries = metadata.entries
+    for index in range(len(entries) - 1, -1, -1):
+        if entries[index].key in (TRACEPARENT, TRACESTATE):
+            del entries[index]
+    entries.add(key=TRACEPARENT, value=parent.encode())
+    if state:
+        entries.add(key=TRACESTATE, value=state.to_header().encode())
