@@ -9,10 +9,11 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from typing import cast
 
-from prometheus_client import CollectorRegistry, Counter, Histogram
+from prometheus_client import CollectorRegistry, Counter
 from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from forebay_backends.metrics.histogram import Histogram
 from forebay_backends.metrics.instruments import BY_NAME, INSTRUMENTS, Instrument, Kind, Source
 
 Labels = tuple[str, ...]
@@ -95,4 +96,6 @@ _OFF = _Off()
 def _made(one: Instrument, registry: CollectorRegistry) -> Counter | Histogram:
     if one.kind is Kind.COUNTER:
         return Counter(one.name, one.help, one.labels, registry=registry)
-    return Histogram(one.name, one.help, one.labels, registry=registry, buckets=one.buckets)
+    histogram = Histogram(one)
+    registry.register(histogram)
+    return histogram

@@ -6,8 +6,8 @@ import time
 from collections.abc import Callable
 
 import grpc
-from prometheus_client import Histogram
 
+from forebay_backends.metrics.histogram import Histogram
 from forebay_backends.metrics.instruments import OTHER
 from forebay_backends.telemetry.call_labels import current_call
 from forebay_gateway.rpc.context import Context, Handler

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import threading
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -37,6 +38,7 @@ class WorkerMetrics:
         self._metrics = Metrics({Source.WORKER})
         self._metrics.read_figures.append(_calls)
         self._reports = Reports()
+        self._lock = threading.Lock()  # a threads pool's handlers and the reports of children
         self._instruments: dict[tuple[str, Labels], Callable[[float], None]] = {}
         self._is_child = False
         try:
@@ -88,17 +90,17 @@ class WorkerMetrics:
         self._server.close_in_child()
 
     def _apply(self, name: str, labels: Labels, values: Iterable[float]) -> None:
-        add = self._instruments.get((name, labels))
-        if add is None:
-            metrics = self._metrics
-            add = (
-                metrics.counter(name).labels(*labels).inc
-                if BY_NAME[name].kind is Kind.COUNTER
-                else metrics.histogram(name).labels(*labels).observe
-            )
-            self._instruments[name, labels] = add
-        for value in values:
-            add(value)
+        with self._lock:
+            add = self._instruments.get((name, labels))
+            if add is None:
+                add = self._instruments[name, labels] = self._instrument(name, labels)
+            for value in values:
+                add(value)
+
+    def _instrument(self, name: str, labels: Labels) -> Callable[[float], None]:
+        if BY_NAME[name].kind is Kind.COUNTER:
+            return self._metrics.counter(name).labels(*labels).inc
+        return self._metrics.histogram(name).labels(*labels).observe
 
 
 def _calls() -> Figures:
