@@ -113,7 +113,7 @@ def context(
         timeout_s=timeout_s,
         flow=FlowControl(1 << 20, 1 << 20),
         send_initial=send_initial,
-        caller=caller,
+        caller=b"" if caller is None else caller.SerializeToString(),
     )
 
 

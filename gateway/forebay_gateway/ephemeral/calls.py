@@ -45,7 +45,7 @@ from forebay_gateway.ephemeral.in_flight import Batch, EphemeralCall, InFlight
 from forebay_gateway.fair_queues.fair_queue import QueueEntry
 from forebay_gateway.fair_queues.fair_queues import FairQueues
 from forebay_gateway.fleet.monitor import FleetMonitor
-from forebay_gateway.identity.caller import caller_message
+from forebay_gateway.identity.caller import caller_bytes
 from forebay_gateway.metrics.gateway_metrics import GatewayMetrics
 from forebay_gateway.rpc.batching import Batcher, BatchQueue
 from forebay_gateway.rpc.context import Context
@@ -91,7 +91,7 @@ class EphemeralCalls:
         member = call_pb2.BatchMember(
             call_id=uuid7(),
             metadata=options.forwarded_metadata,
-            caller=caller_message(context.principal),
+            caller=caller_bytes(context.principal),
         )
         request = incoming.first or b""
         name_call(member.call_id)

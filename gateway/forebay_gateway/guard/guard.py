@@ -14,7 +14,6 @@ from forebay_gateway.identity.permissions import Roles
 from forebay_gateway.identity.principal import NOBODY, Principal
 from forebay_gateway.identity.requirements import Requirements
 from forebay_gateway.rpc.context import Context, Handler
-from forebay_gateway.rpc.context_wrapper import ContextWrapper
 from forebay_gateway.rpc.status import abort
 
 
@@ -85,8 +84,9 @@ class Guard:
             except ForebayError as error:
                 await refuse(context, error, principal)
             results[PASSED] += 1
+            context.principal = principal
             try:
-                return await self._open.serve(handler, _KnownCaller(context, principal))
+                return await self._open.serve(handler, context)
             except IdentityEnded as ended:
                 await refuse(context, Unauthenticated(str(ended)), principal)
 
@@ -103,17 +103,3 @@ def _denied(path: str, permission: str) -> str:
     if method == permission:
         return f"none of your roles has the permission {permission}"
     return f"{method} requires the permission {permission}, which none of your roles has"
-
-
-class _KnownCaller(ContextWrapper):
-    """The context of an RPC whose caller is known."""
-
-    __slots__ = ("_principal",)
-
-    def __init__(self, context: Context, principal: Principal) -> None:
-        super().__init__(context)
-        self._principal = principal
-
-    @property
-    def principal(self) -> Principal:
-        return self._principal

@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 from forebay.v1 import call_pb2
 from forebay_gateway.identity.principal import NOBODY, Principal
 
 
-def caller_message(principal: Principal) -> call_pb2.Caller | None:
-    """The caller as the record or the batch carries it; None where authentication is off."""
+@lru_cache(maxsize=1024)
+def caller_bytes(principal: Principal) -> bytes:
+    """The caller as record and batch carry it, serialized; empty where authentication is off."""
     if principal is NOBODY:
-        return None
+        return b""
     return call_pb2.Caller(
         subject=principal.subject, roles=principal.roles, issuer=principal.issuer
-    )
-
-
-def caller_bytes(principal: Principal) -> bytes:
-    """The serialized message; empty where authentication is off."""
-    message = caller_message(principal)
-    return b"" if message is None else message.SerializeToString()
+    ).SerializeToString()

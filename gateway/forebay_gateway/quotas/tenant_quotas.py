@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import Awaitable, Callable, Mapping
+from contextlib import AbstractAsyncContextManager
 from functools import partial
 from math import inf
 
@@ -97,18 +97,9 @@ class TenantQuotas:
     def limits(self, tenant: str) -> TenantSettings:
         return self._of(tenant).use.settings
 
-    @asynccontextmanager
-    async def counted(self, tenant: str, permit: Permit) -> AsyncIterator[None]:
+    def counted(self, tenant: str, permit: Permit) -> AbstractAsyncContextManager[None]:
         """Counts an RPC of the tenant until the block is left; raises QuotaExceeded."""
-        call = TenantCall(self, self._of(tenant))
-        permit.count_for(call)
-        try:
-            await call.begin()
-            await call.check_bytes()
-            yield
-        finally:
-            permit.tenant = None
-            call.close()
+        return TenantCall(self, self._of(tenant), permit)
 
     def on_frame(self, key: str, frame: GatewayFrame) -> None:
         """Handles a frame of the gateway's channel."""
@@ -284,13 +275,14 @@ _REFUSALS = {
 
 
 class TenantCall:
-    """What one RPC of a tenant uses; `close` gives all of it back."""
+    """What one RPC of a tenant uses, until the block is left."""
 
-    __slots__ = ("_in_flight", "_quotas", "_tenant", "_unchecked_bytes", "_used_bytes")
+    __slots__ = ("_in_flight", "_permit", "_quotas", "_tenant", "_unchecked_bytes", "_used_bytes")
 
-    def __init__(self, quotas: TenantQuotas, tenant: _Tenant) -> None:
+    def __init__(self, quotas: TenantQuotas, tenant: _Tenant, permit: Permit) -> None:
         self._quotas = quotas
         self._tenant = tenant
+        self._permit = permit
         self._in_flight = 0
         self._used_bytes = 0
         self._unchecked_bytes = 0
@@ -310,10 +302,19 @@ class TenantCall:
         """How many delayed calls the tenant may have; None: no limit of its own."""
         return self._tenant.use.settings.delayed
 
-    async def begin(self) -> None:
+    async def __aenter__(self) -> None:
         """Counts the RPC as in flight; raises QuotaExceeded."""
-        await self._quotas.take(self._tenant, Limit.IN_FLIGHT, 1)
-        self._in_flight = 1
+        self._permit.count_for(self)
+        try:
+            await self._quotas.take(self._tenant, Limit.IN_FLIGHT, 1)
+            self._in_flight = 1
+            await self.check_bytes()
+        except BaseException:
+            self._close()
+            raise
+
+    async def __aexit__(self, *_: object) -> None:
+        self._close()
 
     async def count_new_call(self) -> None:
         """Counts against the calls of a second; raises QuotaExceeded."""
@@ -356,8 +357,8 @@ class TenantCall:
             await self._quotas.take(self._tenant, Limit.HELD_BYTES, size)
             self._used_bytes += size
 
-    def close(self) -> None:
-        """Gives back all that the RPC uses."""
+    def _close(self) -> None:
+        self._permit.tenant = None
         self.add_bytes(-self._used_bytes - self._unchecked_bytes)
         if self._in_flight:
             self._in_flight = 0

@@ -24,6 +24,9 @@ class Context(Protocol):
     runs the handler. After that, methods that send something raise CancelledError.
     """
 
+    principal: Principal
+    """The caller; the guard sets it. `NOBODY` before that, and if authentication is off."""
+
     @property
     def code(self) -> grpc.StatusCode | None:
         """The status that the RPC was ended with.
@@ -39,10 +42,6 @@ class Context(Protocol):
 
         Empty for a connection without TLS.
         """
-
-    @property
-    def principal(self) -> Principal:
-        """The caller; `NOBODY` before the guard has run and if authentication is off."""
 
     def invocation_metadata(self) -> Iterable[tuple[str, str | bytes]] | None:
         """The caller's metadata in its order, without gRPC's own; bytes under `-bin`."""

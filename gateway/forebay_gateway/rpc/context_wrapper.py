@@ -34,6 +34,10 @@ class ContextWrapper:
     def principal(self) -> Principal:
         return self._context.principal
 
+    @principal.setter
+    def principal(self, principal: Principal) -> None:
+        self._context.principal = principal
+
     def invocation_metadata(self) -> Iterable[tuple[str, str | bytes]] | None:
         return self._context.invocation_metadata()
 

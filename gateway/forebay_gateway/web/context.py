@@ -80,10 +80,9 @@ class WebContext:
         "_responses",
         "_trailing",
         "exchange",
+        "principal",
         "status",
     )
-
-    principal = NOBODY
 
     def __init__(
         self,
@@ -95,6 +94,7 @@ class WebContext:
         max_response_bytes: int,
     ) -> None:
         self.exchange = exchange
+        self.principal = NOBODY
         self.status: Status | None = None
         self._loop = asyncio.get_running_loop()
         self._metadata = metadata

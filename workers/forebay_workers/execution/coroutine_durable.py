@@ -133,7 +133,7 @@ class _Task:
             timeout_s=begun.timeout_s,
             flow=FlowControl(begun.window_bytes, begun.item_limit_bytes),
             send_initial=send_initial,
-            caller=call_pb2.Caller.FromString(begun.caller) if begun.caller else None,
+            caller=begun.caller,
         )
 
     async def _outcome(

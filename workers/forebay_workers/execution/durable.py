@@ -144,7 +144,7 @@ def _context(
         timeout_s=begun.timeout_s,
         flow=FlowControl(begun.window_bytes, begun.item_limit_bytes),
         send_initial=lambda metadata: _send_initial(runtime, call, attempt, metadata),
-        caller=call_pb2.Caller.FromString(begun.caller) if begun.caller else None,
+        caller=begun.caller,
     )
 
 

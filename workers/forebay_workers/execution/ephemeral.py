@@ -198,7 +198,7 @@ def known_of(
         "metadata": ((CALL_ID, call.id), *to_pairs(member.metadata)),
         "timeout_s": min(limits_s, default=None),
         "flow": FlowControl(settings.window_bytes, settings.item_bytes),
-        "caller": member.caller if member.HasField("caller") else None,
+        "caller": member.caller,
     }
 
 

@@ -51,7 +51,7 @@ class Metadatum(NamedTuple):
 class CallContext(grpc.ServicerContext):
     """The context of one attempt of one call. Methods of grpc's context are for the handler.
 
-    `caller` is None where authentication is off.
+    `caller` is a serialized `Caller`; empty where authentication is off.
     """
 
     def __init__(
@@ -63,7 +63,7 @@ class CallContext(grpc.ServicerContext):
         timeout_s: float | None,
         flow: FlowControl,
         send_initial: Callable[[bytes], None],
-        caller: call_pb2.Caller | None = None,
+        caller: bytes = b"",
     ) -> None:
         self.call = call
         self._caller = caller
@@ -201,23 +201,28 @@ class CallContext(grpc.ServicerContext):
 
     def peer_identities(self) -> tuple[bytes, ...] | None:
         """Returns the caller's subject; None where authentication is off."""
-        return None if self._caller is None else (self._caller.subject.encode(),)
+        return (self._who.subject.encode(),) if self._caller else None
 
     def peer_identity_key(self) -> str | None:
         """Returns `subject`, the key of `peer_identities` in `auth_context`; None as there."""
-        return None if self._caller is None else SUBJECT
+        return SUBJECT if self._caller else None
 
     # grpc.server has several values to a key, too; types-grpcio has one.
     def auth_context(self) -> Mapping[str, Sequence[bytes]]:  # type: ignore[override]
         """Returns the caller's tenant, subject, roles and issuer; empty where it is not known."""
-        if self._caller is None:
+        if not self._caller:
             return {}
+        who = self._who
         return {
             TENANT: (self.call.owner.encode(),),
-            SUBJECT: (self._caller.subject.encode(),),
-            ROLES: tuple(role.encode() for role in self._caller.roles),
-            ISSUER: (self._caller.issuer.encode(),),
+            SUBJECT: (who.subject.encode(),),
+            ROLES: tuple(role.encode() for role in who.roles),
+            ISSUER: (who.issuer.encode(),),
         }
+
+    @property
+    def _who(self) -> call_pb2.Caller:
+        return call_pb2.Caller.FromString(self._caller)
 
     def set_compression(self, compression: grpc.Compression) -> None:
         """No effect: the gateway does not compress responses."""

@@ -262,15 +262,15 @@ class BatchMember(_message.Message):
     """
     attempt: _builtins.int
     """The number of the attempt, for logs and traces. 0: the first."""
+    caller: _builtins.bytes
+    """A serialized Caller: who made the call. Empty where authentication is off. Only a handler that
+    asks for it makes its worker parse it.
+    """
     @_builtins.property
     def metadata(self) -> Global___Metadata:
         """The request metadata that the route passes to the handler. Its `traceparent` is the gateway's, if
         the gateway traces calls.
         """
-
-    @_builtins.property
-    def caller(self) -> Global___Caller:
-        """Who made the call. Unset where authentication is off."""
 
     def __init__(
         self,
@@ -281,9 +281,9 @@ class BatchMember(_message.Message):
         begin_by_ms: _builtins.int = ...,
         metadata: Global___Metadata | None = ...,
         attempt: _builtins.int = ...,
-        caller: Global___Caller | None = ...,
+        caller: _builtins.bytes = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["caller", b"caller", "metadata", b"metadata"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["metadata", b"metadata"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
     _ClearFieldArgType: _TypeAlias = _typing.Literal["attempt", b"attempt", "begin_by_ms", b"begin_by_ms", "call_id", b"call_id", "caller", b"caller", "deadline_ms", b"deadline_ms", "metadata", b"metadata", "request", b"request"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...

@@ -21,12 +21,11 @@ class GrpcContext:
     disconnected, and cancels the task a moment later.
     """
 
-    __slots__ = ("_context", "_rpc", "code")
-
-    principal = NOBODY
+    __slots__ = ("_context", "_rpc", "code", "principal")
 
     def __init__(self, context: grpc.aio.ServicerContext[bytes, bytes]) -> None:
         self.code: grpc.StatusCode | None = None
+        self.principal = NOBODY
         self._context = context
         self._rpc = asyncio.current_task()
 

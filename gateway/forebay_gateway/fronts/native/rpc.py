@@ -78,11 +78,10 @@ class NativeRpc:
         "code",
         "head",
         "is_over",
+        "principal",
         "room",
         "stream_id",
     )
-
-    principal = NOBODY
 
     def __init__(
         self, connection: Link, stream_id: int, head: RequestHead, handler: Handler
@@ -90,6 +89,7 @@ class NativeRpc:
         self.stream_id = stream_id
         self.head = head
         self.is_over = False
+        self.principal = NOBODY
         self.code: grpc.StatusCode | None = None
         self.room: asyncio.Future[None] | None = None
         """Done when a write that waits for the caller to read may go on."""
