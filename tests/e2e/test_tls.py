@@ -1,15 +1,13 @@
-"""TLS of real gateways: commands, clients, files that change in every process."""
+"""TLS of real gateways: commands, clients, certificates of callers, files at start."""
 
 from __future__ import annotations
 
 import json
-import re
 import shutil
 import socket
 import ssl
 import threading
 import time
-import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from functools import cache
@@ -27,7 +25,7 @@ from tests.certificates import EXPIRED, SERVER, Authority, Issued, TlsFiles
 from tests.commands import Ran, run
 from tests.conftest import Up
 from tests.e2e.conftest import MutualTls
-from tests.harness import Process, environment, eventually, forebay_gateway, free_port
+from tests.harness import environment, forebay_gateway
 
 pytestmark = pytest.mark.variant
 
@@ -311,146 +309,3 @@ def test_a_gateway_with_files_that_cannot_be_used_does_not_start(
     assert ran.code == 1
     assert f"{files.key}: the key is not that of the first certificate" in ran.err
     assert "Traceback" not in ran.err
-
-
-# Files that change, in a gateway of two processes
-
-
-@contextmanager
-def two_processes(up: Up, files: TlsFiles) -> Iterator[tuple[Process, str, str]]:
-    """The gateway, its address, and that of its metrics."""
-    admin = f"127.0.0.1:{free_port()}"
-    env = {
-        **up.env,
-        **files.variables(),
-        "FOREBAY_TLS__REFRESH_S": "0.2",
-        "FOREBAY_ADMIN_LISTEN": admin,
-    }
-    with forebay_gateway("--processes", "2", env=env) as (gateway, address):
-        yield gateway, address, admin
-
-
-def add(address: str, authority: Authority, client: Issued) -> float:
-    """A call over a new connection."""
-    credentials = grpc.ssl_channel_credentials(
-        authority.ca.read_bytes(), client.key.read_bytes(), client.certificate.read_bytes()
-    )
-    options = [("grpc.use_local_subchannel_pool", 1)]
-    with forebay.channel(address, credentials=credentials, options=options, resume=False) as one:
-        return forebay.Client(one).add(1, 2)
-
-
-def shown_by(address: str, authority: Authority, client: Issued) -> str:
-    """The common name of the certificate that a new connection gets."""
-    context = ssl.create_default_context(cafile=str(authority.ca))
-    context.load_cert_chain(client.certificate, client.key)
-    context.set_alpn_protocols(["h2"])
-    host, _, port = address.rpartition(":")
-    with (
-        socket.create_connection((host, int(port)), timeout=10) as plain,
-        context.wrap_socket(plain, server_hostname=host) as secure,
-    ):
-        found: Any = secure.getpeercert()
-    return str(found["subject"][0][0][1])
-
-
-def all_show(name: str, address: str, authority: Authority, client: Issued) -> bool:
-    """Whether many new connections, which both processes accept, get this certificate."""
-    return all(shown_by(address, authority, client) == name for _ in range(16))
-
-
-def metric(admin: str, name: str) -> dict[str, float]:
-    """The values of a metric, by its labels."""
-    with urllib.request.urlopen(f"http://{admin}/metrics", timeout=10) as answer:
-        lines = answer.read().decode().splitlines()
-    found = [line.removeprefix(name).rsplit(" ", 1) for line in lines if line.startswith(name)]
-    return {labels: float(value) for labels, value in found}
-
-
-@pytest.mark.variant
-def test_files_change_under_load_in_every_process(
-    up: Up, tmp_path: Path, authority: Authority, server: Issued, client: Issued
-) -> None:
-    foreign = Authority(tmp_path, "foreign")
-    other = foreign.issue("other")
-    files = TlsFiles(tmp_path, server, authority.ca)
-    files.trust(authority.ca, foreign.ca)
-    with two_processes(up, files) as (gateway, address, admin):
-        failures: list[BaseException] = []
-        end = threading.Event()
-
-        def call() -> None:
-            while not end.is_set():
-                try:
-                    assert add(address, authority, client) == 3.0
-                except BaseException as error:
-                    failures.append(error)
-
-        threads = [threading.Thread(target=call) for _ in range(2)]
-        for thread in threads:
-            thread.start()
-        try:
-            rotate(files, address, authority, client)
-            break_and_repair(files, gateway, address, admin, authority, client)
-            assert add(address, authority, other) == 3.0
-            remove(files, address, authority, other)
-        finally:
-            end.set()
-            for thread in threads:
-                thread.join(30)
-        assert not failures, failures[0]
-
-
-def rotate(files: TlsFiles, address: str, authority: Authority, client: Issued) -> None:
-    for name in ("second", "third"):
-        files.show(authority.issue(name, "127.0.0.1"))
-        eventually(
-            lambda name=name: all_show(name, address, authority, client),
-            "both processes show the new certificate",
-        )
-
-
-def break_and_repair(
-    files: TlsFiles,
-    gateway: Process,
-    address: str,
-    admin: str,
-    authority: Authority,
-    client: Issued,
-) -> None:
-    """A half-written certificate changes nothing but the log, the metric and `doctor`."""
-    whole = files.certificate.read_text()
-    files.certificate.write_text(whole[:100])
-    eventually(
-        lambda: list(metric(admin, "forebay_identity_problems").values()) == [1.0, 1.0],
-        "both processes say so",
-    )
-    assert all_show("third", address, authority, client)
-    refused = "TLS of the gateway's port stays as it was: .*tls.crt.*: expected certificates in PEM"
-    assert len(re.findall(refused, gateway.output)) >= 2
-    env = environment(FOREBAY_LISTEN=address, **files.variables())
-    files_of_client = ("--ca", str(authority.ca), "--cert", str(client.certificate))
-    doctor = run("forebay", "doctor", *files_of_client, "--key", str(client.key), env=env)
-    assert f"problem tls: {files.certificate}" in doctor.out
-    assert "expected certificates in PEM" in doctor.out
-    files.certificate.write_text(whole)
-    eventually(
-        lambda: not any(metric(admin, "forebay_identity_problems").values()), "they are good again"
-    )
-    left = metric(admin, "forebay_certificate_expiry_seconds").values()
-    assert all(23 * 3600 < seconds <= 24 * 3600 for seconds in left)
-    assert len(left) == 4
-
-
-def remove(files: TlsFiles, address: str, authority: Authority, other: Issued) -> None:
-    """Removes the other CA; from then on, no process lets its callers in."""
-    files.trust(authority.ca)
-    time_limit = time.monotonic() + 30
-    refused = 0
-    while refused < 16:
-        assert time.monotonic() < time_limit
-        try:
-            add(address, authority, other)
-            refused = 0
-        except forebay.ForebayError:
-            refused += 1
