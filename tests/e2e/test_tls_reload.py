@@ -9,7 +9,6 @@ import socket
 import ssl
 import threading
 import time
-import urllib.request
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, closing, contextmanager
@@ -25,6 +24,7 @@ from tests.commands import run
 from tests.conftest import Up
 from tests.e2e.conftest import MutualTls
 from tests.harness import Process, environment, eventually, forebay_gateway, free_port
+from tests.scraping import metric
 
 pytestmark = pytest.mark.variant
 
@@ -106,10 +106,7 @@ class Site:
         eventually(lambda: self.all_show(name), f"both processes show {name}")
 
     def metric(self, name: str) -> list[float]:
-        """The values of a metric, one of each process and label."""
-        with urllib.request.urlopen(f"http://{self.admin}/metrics", timeout=30) as answer:
-            lines = answer.read().decode().splitlines()
-        return [float(line.rsplit(" ", 1)[1]) for line in lines if line.startswith(name)]
+        return metric(self.admin, name)
 
     def report_problems(self, count: int) -> None:
         """Waits until so many of the two processes say that their files are bad."""

@@ -67,8 +67,9 @@ def installed(folder: Path) -> Path:
 
 
 @contextlib.contextmanager
-def oidc_server(folder: Path, *clients: Client) -> Iterator[OidcServer]:
-    """Runs what is `installed` in the folder, on a free port, until the block is left."""
-    env = environment(OIDC_CLIENTS=json.dumps([asdict(client) for client in clients]))
+def oidc_server(folder: Path, *clients: Client, port: int = 0) -> Iterator[OidcServer]:
+    """Runs what is `installed` in the folder, with new keys, until the block is left."""
+    known = json.dumps([asdict(client) for client in clients])
+    env = environment(OIDC_CLIENTS=known, OIDC_PORT=str(port))
     with process("node", "server.mjs", env=env, cwd=folder) as server:
         yield OidcServer(server.wait_for(r"serving as (\S+)")[1])

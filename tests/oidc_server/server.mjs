@@ -1,7 +1,7 @@
 // An OpenID Connect server whose clients get JWTs by their own credentials: `node server.mjs`.
 //
 // Prints its issuer when it serves. Clients and their secrets are in the variable OIDC_CLIENTS:
-// a list of {"id", "secret", "tenant", "scope", "algorithm"}.
+// a list of {"id", "secret", "tenant", "scope", "algorithm"}. OIDC_PORT is the port; 0 is any.
 
 import { generateKeyPairSync } from 'node:crypto'
 import { createServer } from 'node:http'
@@ -54,7 +54,7 @@ const configuration = {
 }
 
 const server = createServer()
-server.listen(0, '127.0.0.1', () => {
+server.listen(process.env.OIDC_PORT, '127.0.0.1', () => {
   const issuer = `http://127.0.0.1:${server.address().port}`
   server.on('request', new Provider(issuer, configuration).callback())
   console.log(`serving as ${issuer}`)
