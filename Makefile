@@ -65,15 +65,17 @@ ON_GRPC := $(addprefix tests/e2e/test_,$(addsuffix .py,calls calls_as_grpcs call
   $(addprefix tests/faults/test_,$(addsuffix .py,fuzzing_connections gateway_ending)) \
   $(addprefix tests/contract/test_,$(addsuffix .py,calls resumption))
 
-# With TLS, API keys, a tenant's quotas and signed messages. Left out is what sends `authorization`
-# itself, what speaks in plain text (raw HTTP/2, grpcurl, a grpc.server to compare with), and what
-# tests a gateway without identity.
-WITH_IDENTITY := $(addprefix tests/e2e/test_,$(addsuffix .py,calls calls_as_grpcs calls_as_grpcs_aio \
-  compute health lame_duck live long_calls long_statuses operation_methods operations processes \
-  resuming resuming_aio resuming_cancel resuming_uploads servicers stalled_callers call_service)) \
-  $(addprefix tests/faults/test_,$(addsuffix .py,batches ephemeral_stops gateway_ending handler_exits \
-  live_calls lost_workers)) \
-  $(addprefix tests/contract/test_,$(addsuffix .py,calls resumption))
+# With TLS, a tenant's quotas and signed messages: by API keys, or by JWTs and client certificates.
+# Left out is what sends `authorization` itself, what speaks in plain text (raw HTTP/2, grpcurl, a
+# grpc.server to compare with), and what tests a gateway without identity.
+WITH_KEYS := $(addprefix tests/e2e/test_,$(addsuffix .py,calls compute long_statuses operation_methods \
+  operations resuming_cancel resuming_uploads stalled_callers)) \
+  $(addprefix tests/faults/test_,$(addsuffix .py,gateway_ending handler_exits lost_workers)) \
+  tests/contract/test_calls.py
+WITH_TOKENS := $(addprefix tests/e2e/test_,$(addsuffix .py,call_service calls_as_grpcs \
+  calls_as_grpcs_aio health lame_duck live long_calls processes resuming resuming_aio servicers)) \
+  $(addprefix tests/faults/test_,$(addsuffix .py,batches ephemeral_stops live_calls)) \
+  tests/contract/test_resumption.py
 WITHOUT_IDENTITY := test_metadata_goes_to_the_handler_and_back or test_credentials_are_not_stored \
   or test_calls_can_be_seen_and_ended_on_loopback_only \
   or test_grpcurl_reads_operations_and_their_contents or grpc.server or grpc.aio.server \
@@ -83,7 +85,8 @@ WITHOUT_IDENTITY := test_metadata_goes_to_the_handler_and_back or test_credentia
 test-variants: setup ## Run further variants of tests: other failovers, longer battles, the front grpc, identity.
 	$(PYTEST) -m variant
 	FOREBAY_FRONT=grpc $(PYTEST) -m "not variant" $(ON_GRPC)
-	TEST_IDENTITY=on $(PYTEST) -m "not variant" -k "not ($(WITHOUT_IDENTITY))" $(WITH_IDENTITY)
+	TEST_IDENTITY=keys $(PYTEST) -m "not variant" -k "not ($(WITHOUT_IDENTITY))" $(WITH_KEYS)
+	TEST_IDENTITY=tokens $(PYTEST) -m "not variant" -k "not ($(WITHOUT_IDENTITY))" $(WITH_TOKENS)
 
 soak: setup ## Kill, stop and cut off everything for SOAK_MINUTES (30), with new seeds.
 	$(BIN)/python -m tests.faults.nemesis
