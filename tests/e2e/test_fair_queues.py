@@ -25,7 +25,7 @@ from tests.rabbitmq import RabbitMQ
 from tests.tenancy.running import Tenants, answer
 
 pytestmark = pytest.mark.variant
-FLOOD = {"QuickAgain": 6_000, "Unary": 800}
+FLOOD = {"QuickAgain": 10_000, "Unary": 800}
 BURSTS = 8
 """A gateway on a slow machine is too busy for its own work while it accepts the flood at once."""
 LIGHT_CALLS = 8

@@ -15,7 +15,8 @@ from forebay_gateway.identity.keys.editing import add_key
 from tests.echo.v1.echo_pb2 import EchoRequest
 from tests.echo.v1.echo_pb2_grpc import EchoServiceStub
 
-TIMEOUT_S = 120.0
+TIMEOUT_S = 240.0
+"""Longer than a flood of 10,000 calls takes on a slow machine."""
 STREAMS = {"ServerStream", "Detached"}
 
 
