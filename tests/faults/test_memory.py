@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import threading
 import time
@@ -12,13 +11,13 @@ from pathlib import Path
 from typing import Any
 
 import grpc
-import psutil
 import pytest
 
 from forebay_gateway.admission.read_room import IDLE_AFTER_S
 from forebay_gateway.server.memory_guard import SLACK_BYTES
 from tests.echo.v1.echo_pb2 import EchoRequest
 from tests.harness import environment, eventually, forebay_gateway, redis_server
+from tests.process_costs import ProcessCosts
 
 ROOT = Path(__file__).parents[2]
 MIB = 1 << 20
@@ -50,36 +49,8 @@ CASES = [
 ]
 
 
-class Memory:
-    """The resident memory of a process, sampled."""
-
-    def __init__(self, pid: int) -> None:
-        self._process = psutil.Process(pid)
-        self.peak = 0
-
-    @property
-    def now(self) -> int:
-        return int(self._process.memory_info().rss)
-
-    @contextlib.contextmanager
-    def sampled(self) -> Iterator[None]:
-        done = threading.Event()
-
-        def sample() -> None:
-            while not done.wait(0.005):
-                self.peak = max(self.peak, self.now)
-
-        sampler = threading.Thread(target=sample)
-        sampler.start()
-        try:
-            yield
-        finally:
-            done.set()
-            sampler.join()
-
-
 @pytest.fixture(scope="module")
-def gateway() -> Iterator[tuple[Memory, str]]:
+def gateway() -> Iterator[tuple[ProcessCosts, str]]:
     """A gateway without workers: its memory and its address."""
     with redis_server() as url:
         env = environment(
@@ -90,7 +61,7 @@ def gateway() -> Iterator[tuple[Memory, str]]:
             FOREBAY_DRAIN_S="0",
         )
         with forebay_gateway(env=env, cwd=ROOT) as (process, address):
-            yield Memory(process.popen.pid), address
+            yield ProcessCosts(process.popen.pid), address
 
 
 def channel(address: str) -> grpc.Channel:
@@ -112,7 +83,7 @@ def burst(address: str, method: str, size: int, compression: grpc.Compression) -
 
 @pytest.mark.parametrize(("method", "size", "compression"), CASES)
 def test_a_burst_uses_bounded_memory_and_releases_it(
-    gateway: tuple[Memory, str], method: str, size: int, compression: grpc.Compression
+    gateway: tuple[ProcessCosts, str], method: str, size: int, compression: grpc.Compression
 ) -> None:
     memory, address = gateway
     before = memory.now
@@ -133,7 +104,7 @@ def test_a_burst_uses_bounded_memory_and_releases_it(
 @pytest.mark.variant
 @pytest.mark.parametrize("compression", [PLAIN, GZIP], ids=["plain", "gzip"])
 def test_idle_calls_that_send_at_once_wait_for_room(
-    gateway: tuple[Memory, str], compression: grpc.Compression
+    gateway: tuple[ProcessCosts, str], compression: grpc.Compression
 ) -> None:
     memory, address = gateway
     before = memory.now

@@ -1,82 +1,163 @@
-"""Attacks by HTTP/2: the native front ends the connection soon, and serves all others meanwhile."""
+"""Attacks by HTTP/2: they cost a gateway little, and it serves all others meanwhile."""
 
 from __future__ import annotations
 
-import threading
+import itertools
+import logging
 import time
 from collections.abc import Iterator
+from pathlib import Path
 
-import grpc
 import pytest
+from hyperframe.frame import PingFrame
 
-from forebay_gateway.fronts.native import lifetime
-from tests.contract.fronts import attacks
-from tests.contract.fronts.attacks import BOUNDED, FLOODS, Attack
+from forebay_gateway.fronts.native import lifetime, rpc
+from tests.contract.fronts.attacks import attack as attacks
+from tests.contract.fronts.attacks.attack import Attack, Outcome
+from tests.contract.fronts.attacks.holding import (
+    UNREAD_BODIES,
+    unread_responses,
+    unread_socket,
+)
+from tests.contract.fronts.attacks.lists import BOUNDED, ENDED, WATCH
+from tests.contract.fronts.attacks.resets import MALFORMED
+from tests.contract.fronts.callers import FRAMES_A_CALL, call_at_once, other_caller
 from tests.contract.fronts.site import MIB, Site, path, serving
 from tests.faults.raw_http2 import PREFACE, RawConnection, request_headers
+from tests.harness import environment, eventually, forebay_gateway, redis_server
+from tests.process_costs import ProcessCosts
 
+ROOT = Path(__file__).parents[3]
 HANG = path("HangAfter").encode()
 ENHANCE_YOUR_CALM = 0xB
+_8_MIB = b"%d" % (8 * MIB)
+_MORE_THAN_SOCKETS_HOLD = 4
+"""Responses of 8 MiB."""
 _SOON_S = 10.0
-"""A call that is made while the server is attacked; it is a few milliseconds on an idle machine."""
+"""For what takes a few milliseconds on an idle machine."""
+_FLOOD_BYTES = 64 * MIB
+"""What an attack sends if it is not ended."""
+_MOST_FLOOD_BYTES = 6 * MIB
+"""Of it, before the connection ends: up to 1.8 MB, and what sockets hold that nobody has read."""
+_MOST_MEMORY = 32 * MIB
+"""For all that is not a stream or a message: in fact 1 MB at most."""
+_MOST_HELD_MEMORY = 160 * MIB
+"""For 1,000 open streams and 64 MiB of requests: in fact 75 MB at most."""
+_HONEST_CALLS = 300
+_DEARER = 4
+"""How many times the CPU of an honest caller's frames those of an attack may cost; in fact less
+than once."""
+_FRAMES_OF_ANOTHER_CALL = 20
+"""A call that comes alone costs as much as so many frames that come at once."""
+_CLOCK_S = 0.1
+"""For the resolution of a process's CPU, and what a gateway does by itself."""
 
 
-@pytest.fixture
-def others(native: Site) -> Iterator[None]:
-    """Another caller is served all the time."""
-    done, slowest = threading.Event(), [0.0]
-    failures: list[BaseException] = []
-
-    def call() -> None:
-        try:
-            with grpc.insecure_channel(native.address) as channel:
-                while not done.is_set():
-                    began = time.monotonic()
-                    channel.unary_unary(path("Echo"))(b"x", timeout=_SOON_S)
-                    slowest[0] = max(slowest[0], time.monotonic() - began)
-        except BaseException as error:
-            failures.append(error)
-
-    thread = threading.Thread(target=call)
-    thread.start()
-    yield
-    done.set()
-    thread.join()
-    assert not failures, failures
+@pytest.fixture(scope="module")
+def gateway() -> Iterator[tuple[ProcessCosts, str]]:
+    """A gateway with the native front, without workers."""
+    with redis_server() as url:
+        env = environment(
+            FOREBAY_LEDGER_URL=url,
+            FOREBAY_FRONT="native",
+            FOREBAY_LINGER_S="0",
+            FOREBAY_DRAIN_S="0",
+        )
+        with forebay_gateway(env=env, cwd=ROOT) as (process, address):
+            yield ProcessCosts(process.popen.pid), address
 
 
-@pytest.mark.usefixtures("others")
-@pytest.mark.parametrize("attack", FLOODS, ids=lambda attack: attack.name)
-def test_a_flood_ends_its_connection(native: Site, attack: Attack) -> None:
-    outcome = attacks.run(native.address, attack, HANG, max_bytes=64 * MIB)
+def attacked(
+    gateway: tuple[ProcessCosts, str], attack: Attack, most_memory: int, max_s: float
+) -> Outcome:
+    """Attacks while another caller is served, and checks the gateway's memory and CPU."""
+    costs, address = gateway
+    before_s = costs.cpu_s
+    call_at_once(address, _HONEST_CALLS)
+    honest_s = (costs.cpu_s - before_s) / (_HONEST_CALLS * FRAMES_A_CALL)
+    before_s, before, costs.peak = costs.cpu_s, costs.now, 0
+    with costs.sampled(), other_caller(address) as other:
+        outcome = attacks.run(address, attack, WATCH, _FLOOD_BYTES, max_s)
+    assert costs.peak - before < most_memory
+    frames = outcome.sent_frames + other.calls * _FRAMES_OF_ANOTHER_CALL
+    assert costs.cpu_s - before_s < _DEARER * honest_s * frames + _CLOCK_S
+    return outcome
+
+
+@pytest.mark.parametrize(
+    "attack",
+    [
+        pytest.param(attack, id=attack.name, marks=[pytest.mark.variant] * (attack in MALFORMED))
+        for attack in ENDED
+    ],
+)
+def test_a_flood_ends_its_connection(gateway: tuple[ProcessCosts, str], attack: Attack) -> None:
+    opens_streams = attack.cve == "CVE-2025-8671" or attack.name == "data dribble"
+    most_memory = _MOST_HELD_MEMORY if opens_streams else _MOST_MEMORY
+    outcome = attacked(gateway, attack, most_memory, max_s=20.0)
     assert outcome.cut_off
     assert outcome.error_code != 0  # None where the GOAWAY was overtaken by the end
-    assert outcome.sent_bytes < 16 * MIB
+    assert outcome.sent_bytes < _MOST_FLOOD_BYTES
 
 
-@pytest.mark.usefixtures("others")
+@pytest.mark.variant
 @pytest.mark.parametrize("attack", BOUNDED, ids=lambda attack: attack.name)
-def test_others_are_served_while_one_holds_on_to_what_it_can(native: Site, attack: Attack) -> None:
-    attacks.run(native.address, attack, HANG, max_bytes=4 * MIB, max_s=3.0)
+def test_a_caller_that_holds_on_to_what_it_can_costs_bounded_memory(
+    gateway: tuple[ProcessCosts, str], attack: Attack
+) -> None:
+    attacked(gateway, attack, _MOST_HELD_MEMORY, max_s=3.0)
 
 
 def test_a_caller_may_not_hold_unread_more_than_a_connection_may() -> None:
     """64 MiB, and what the sockets hold."""
     with serving("native", max_streams=2_000) as site:
-        attack = next(attack for attack in BOUNDED if attack.name == "unread bodies")
         hang = path("Hang").encode()
-        outcome = attacks.run(site.address, attack, hang, max_bytes=200 * MIB, max_s=3.0)
+        outcome = attacks.run(site.address, UNREAD_BODIES, hang, max_bytes=200 * MIB, max_s=3.0)
     assert outcome.sent_bytes < 140 * MIB
 
 
 def test_responses_that_nobody_reads_end_the_connection() -> None:
     """8 MiB each, and at most 256 MiB, although thousands of calls come at once."""
-    attack = attacks.unread_responses(b"%d" % (8 * MIB))
     with serving("native") as site:
-        outcome = attacks.run(site.address, attack, path("Big").encode(), max_bytes=MIB)
+        big = path("Big").encode()
+        outcome = attacks.run(site.address, unread_responses(_8_MIB), big, max_bytes=MIB)
     assert outcome.cut_off
     assert outcome.error_code in (None, ENHANCE_YOUR_CALM)
     assert site.written <= 33
+
+
+def test_a_socket_that_nobody_reads_ends_the_connection(caplog: pytest.LogCaptureFixture) -> None:
+    """The same limit, where not even a GOAWAY can be sent."""
+    caplog.set_level(logging.INFO)
+    calls = unread_socket(_8_MIB).chunks(path("Big").encode())
+    with serving("native") as site, RawConnection.greeted(site.address) as unread:
+        unread.send(b"".join(itertools.islice(calls, 200)))
+        eventually(lambda: "too_many_unread_responses" in caplog.text, "it is ended", _SOON_S)
+    assert site.written <= 33
+
+
+@pytest.mark.parametrize("closes", [True, False], ids=["closed", "stalled"])
+def test_a_connection_that_nobody_reads_is_given_up(
+    monkeypatch: pytest.MonkeyPatch, closes: bool
+) -> None:
+    """It counts as one, and its responses are in memory, until then."""
+    monkeypatch.setattr(lifetime, "_LAST_BYTES_S", 0.5 if closes else 3_600)
+    monkeypatch.setattr(rpc, "_STALL_S", 3_600 if closes else 1)
+    attack = unread_socket(_8_MIB).chunks(path("Big").encode())
+    with (
+        serving("native", max_connections=1) as site,
+        RawConnection.greeted(site.address) as unread,
+    ):
+        unread.send(b"".join(itertools.islice(attack, 2 + _MORE_THAN_SOCKETS_HOLD)))
+        eventually(lambda: site.written == _MORE_THAN_SOCKETS_HOLD, "the calls were served")
+        if closes:
+            unread.send(PingFrame(0, bytes(8)).serialize() * 10)
+        eventually(lambda: _is_served(site), "another caller is served", _SOON_S)
+
+
+def _is_served(site: Site) -> bool:
+    with RawConnection.greeted(site.address) as other:
+        return other.ping()
 
 
 # Callers that send too little

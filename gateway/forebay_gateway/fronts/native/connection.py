@@ -8,7 +8,7 @@ import socket
 from collections import deque
 from collections.abc import Sequence
 
-from forebay_gateway.fronts.native.floods import IdleFrames, PingStrikes
+from forebay_gateway.fronts.native.floods import IdleFrames, PingStrikes, ProvokedResets
 from forebay_gateway.fronts.native.head import MAX_METADATA_BYTES, RpcError
 from forebay_gateway.fronts.native.http2 import (
     ENHANCE_YOUR_CALM,
@@ -86,6 +86,7 @@ class NativeConnection(asyncio.Protocol):
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._lifetime = Lifetime(self._serving.limits, self.loop.time())
         self._idle_frames = IdleFrames(self.loop.time())
+        self._provoked_resets = ProvokedResets(self.loop.time())
         self._open.add(self)
         self.flush()
 
@@ -164,6 +165,8 @@ class NativeConnection(asyncio.Protocol):
 
     def _tick(self, now: float) -> None:
         if self.transport.is_closing():
+            if self._lifetime.close_is_overdue(now):
+                self.transport.abort()
             return
         match self._lifetime.due(now):
             case Action.PING:
@@ -175,7 +178,10 @@ class NativeConnection(asyncio.Protocol):
             case Action.ABORT:
                 self.transport.abort()
                 return
-        self.streams.reset_stalled()
+        if self.streams.reset_stalled() and self._paused:
+            # No reset can be sent, and nghttp2 keeps the responses until then.
+            self.transport.abort()
+            return
         self.flush()
 
     def go_away(self) -> None:
@@ -230,6 +236,10 @@ class NativeConnection(asyncio.Protocol):
             self._idle_frames.requested(requests)
             if idle and not self._idle_frames.received(idle, now):
                 self._end(ENHANCE_YOUR_CALM, b"too_many_frames")
+                return
+            provoked = streams.take_provoked_resets()
+            if provoked and not self._provoked_resets.provoked(provoked, now):
+                self._end(ENHANCE_YOUR_CALM, b"too_many_provoked_resets")
 
     def _on_control(self, event: object) -> bool:
         """Handles a PING or SETTINGS; returns False if it ended the connection."""
@@ -249,7 +259,11 @@ class NativeConnection(asyncio.Protocol):
     def flush(self) -> None:
         """Sends what is queued, unless writing is paused."""
         self._flush_is_due = False
-        if self._paused or self.transport.is_closing():
+        if self.transport.is_closing():
+            return
+        if self._paused:
+            if self.h2.queued_body_size() > MAX_QUEUED_BYTES:
+                self._abort_unread()
             return
         try:
             self._send()
@@ -292,6 +306,12 @@ class NativeConnection(asyncio.Protocol):
         except NGH2Error:
             pass
         self.transport.close()
+        self.streams.drop()
+
+    def _abort_unread(self) -> None:
+        """Ends the connection of a caller that reads nothing, not even a GOAWAY."""
+        _log.info("%s: the connection was ended: too_many_unread_responses", self.streams.peer)
+        self.transport.abort()
         self.streams.drop()
 
     def _fail(self, error_code: int, text: str) -> None:

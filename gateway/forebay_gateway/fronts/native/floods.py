@@ -1,11 +1,13 @@
 """Limits on frames that cost the server work without carrying data. Pure.
 
-nghttp2 limits resets, CONTINUATION frames, entries of SETTINGS, and unsent acknowledgements;
-`http2.py` sets these limits.
+nghttp2 limits resets by the caller, CONTINUATION frames, entries of SETTINGS, and unsent
+acknowledgements; `http2.py` sets these limits.
 """
 
 from __future__ import annotations
 
+MAX_RESETS, RESETS_PER_S = 10_000, 1_000
+"""Limits of RPCs that a caller ends early: it may reset each one that reaches its deadline."""
 _IDLE_FRAMES, _IDLE_FRAMES_PER_S = 10_000.0, 1_000.0
 _FRAMES_PER_REQUEST = 2
 """gRPC's C core sends two WINDOW_UPDATEs with each RPC that it starts, before any response."""
@@ -38,6 +40,28 @@ class IdleFrames:
         """Whether the connection may go on."""
         refill = (now - self._at) * _IDLE_FRAMES_PER_S
         self._left = min(_IDLE_FRAMES, self._left + refill) - count
+        self._at = now
+        return self._left >= 0
+
+
+class ProvokedResets:
+    """Streams that the server resets for what their caller did: the same limit as for its own.
+
+    Otherwise a caller could get around nghttp2's limit on its own resets ("MadeYouReset"): an
+    invalid message, or a deadline of 1 ns, makes the server reset a stream that has not ended.
+    https://www.cve.org/CVERecord?id=CVE-2025-8671
+    """
+
+    __slots__ = ("_at", "_left")
+
+    def __init__(self, now: float) -> None:
+        self._at = now
+        self._left = float(MAX_RESETS)
+
+    def provoked(self, count: int, now: float) -> bool:
+        """Whether the connection may go on."""
+        refill = (now - self._at) * RESETS_PER_S
+        self._left = min(MAX_RESETS, self._left + refill) - count
         self._at = now
         return self._left >= 0
 

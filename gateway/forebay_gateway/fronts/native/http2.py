@@ -20,6 +20,8 @@ from ngh2 import (
     TrailersReceived,
 )
 
+from forebay_gateway.fronts.native.floods import MAX_RESETS, RESETS_PER_S
+
 __all__ = (
     "CANCEL",
     "ENHANCE_YOUR_CALM",
@@ -51,8 +53,6 @@ _CONNECTION_WINDOW_BYTES = 64 << 20
 """Bytes that a connection's RPCs may hold unread: 1,024 full ones before they block each other."""
 _MAX_FRAME_BYTES = 64 << 10
 """ngh2 reports a DATA frame when it is whole."""
-_MAX_RESETS, _RESETS_PER_S = 10_000, 1_000
-"""Limits of streams that a caller resets: a caller resets each RPC that reaches its deadline."""
 
 _CONFIGURATION = Configuration(
     auto_window_update=False,
@@ -60,7 +60,7 @@ _CONFIGURATION = Configuration(
     max_inbound_header_list_size=256 << 10,
     max_inbound_header_count=2_048,
     max_continuations=16,
-    stream_reset_rate_limit=(_MAX_RESETS, _RESETS_PER_S),
+    stream_reset_rate_limit=(MAX_RESETS, RESETS_PER_S),
 )
 
 

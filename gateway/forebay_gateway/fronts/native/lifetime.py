@@ -16,6 +16,8 @@ _FRAME_S = 60.0
 """How long one frame may take: a caller that sends byte by byte holds a connection."""
 _NOTICE_S = 10.0
 """How long new RPCs are accepted after the first GOAWAY if its ping is not answered."""
+_LAST_BYTES_S = 10.0
+"""How long a caller may take to read what was sent before its connection was closed."""
 _AGE_JITTER = 0.1
 
 
@@ -43,6 +45,7 @@ class Lifetime:
         self._renew_at = now + limits.max_connection_age_s * jitter
         self._pinged_at: float | None = None
         self._notice_at: float | None = None
+        self._closed_at: float | None = None
 
     def received(self, now: float, *, frames: int) -> None:
         """Records that bytes arrived, which completed this number of frames."""
@@ -63,6 +66,12 @@ class Lifetime:
     def notice_heard(self) -> bool:
         """Whether the final GOAWAY is due, now that the caller has read the first one."""
         return self._notice_at is not None and not self.final_goaway_sent
+
+    def close_is_overdue(self, now: float) -> bool:
+        """Whether the caller did not read its last bytes in time; called after it was closed."""
+        if self._closed_at is None:
+            self._closed_at = now
+        return now - self._closed_at > _LAST_BYTES_S
 
     def due(self, now: float) -> Action:
         """The one action that is due now; a ping counts as sent then."""

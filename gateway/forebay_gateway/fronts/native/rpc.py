@@ -54,6 +54,9 @@ class Link(FlowControl, Protocol):
     def on_queued(self) -> None:
         """Called when a response waits to be sent."""
 
+    def on_provoked(self) -> None:
+        """Called when a stream will be reset for what its caller did."""
+
     def on_finished(self, rpc: NativeRpc) -> None:
         """Called when the status of the RPC is on its way."""
 
@@ -137,14 +140,14 @@ class NativeRpc:
         try:
             return await self._requests.read()
         except RpcError as error:
-            self.refuse(error)
+            self._cut_off(error)
             raise asyncio.CancelledError from error
 
     def read_now(self) -> bytes | None:
         try:
             return self._requests.read_now()
         except RpcError as error:
-            self.refuse(error)
+            self._cut_off(error)
             raise asyncio.CancelledError from error
 
     async def send_initial_metadata(self, pairs: Pairs) -> None:
@@ -183,7 +186,7 @@ class NativeRpc:
         try:
             self._requests.feed(data, ended)
         except RpcError as error:
-            self.refuse(error)
+            self._cut_off(error)
 
     def refuse(self, error: RpcError) -> None:
         """Ends the RPC with the error, and cancels its handler."""
@@ -222,7 +225,13 @@ class NativeRpc:
             self._task = None  # else a cycle would keep the request until it is collected
 
     def _expire(self) -> None:
-        self.refuse(RpcError(grpc.StatusCode.DEADLINE_EXCEEDED, "Deadline Exceeded"))
+        self._cut_off(RpcError(grpc.StatusCode.DEADLINE_EXCEEDED, "Deadline Exceeded"))
+
+    def _cut_off(self, error: RpcError) -> None:
+        """Ends the RPC for what its caller did; resets the stream unless its caller ended it."""
+        if not self.is_over and not self._requests.ended:
+            self._connection.on_provoked()
+        self.refuse(error)
 
     async def _check_size(self, message: bytes) -> None:
         limit = self._connection.limits.max_response_bytes

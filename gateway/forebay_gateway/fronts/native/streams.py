@@ -73,6 +73,7 @@ class Streams:
         """How many RPCs, in all."""
         self.last_id = 0
         """The last stream that was served."""
+        self._provoked_resets = 0
         self._serving = serving
         self._flush = output.flush
         self._rpcs: dict[int, NativeRpc] = {}
@@ -172,10 +173,18 @@ class Streams:
         else:
             self.flush_soon(forgive=True)
 
+    def on_provoked(self) -> None:
+        self._provoked_resets += 1
+
     def on_finished(self, rpc: NativeRpc) -> None:
         if not rpc.requests_ended:
             self._unfinished_requests.add(rpc.stream_id)
         self.flush_soon(forgive=True)
+
+    def take_provoked_resets(self) -> int:
+        """How many streams had to be reset for what their caller did, since the last time."""
+        count, self._provoked_resets = self._provoked_resets, 0
+        return count
 
     # What was sent, and what was not
 
@@ -195,12 +204,18 @@ class Streams:
             self.h2.reset_stream(stream_id, NO_ERROR)
         return bool(sent)
 
-    def reset_stalled(self) -> None:
-        """Ends the streams of RPCs that are over, and whose responses nobody reads."""
+    def reset_stalled(self) -> bool:
+        """Ends the streams of RPCs that are over, and whose responses nobody reads.
+
+        Returns whether there was one.
+        """
+        found = False
         for rpc in [rpc for rpc in self._rpcs.values() if rpc.is_over]:
             size = self.h2.queued_body_size(rpc.stream_id)
             if rpc.stalls(size):
                 self.h2.reset_stream(rpc.stream_id, CANCEL)
+                found = True
+        return found
 
     def wake_blocked(self) -> None:
         """Lets handlers go on whose responses were sent."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from forebay_gateway.fronts.native.floods import IdleFrames, PingStrikes
+from forebay_gateway.fronts.native.floods import IdleFrames, PingStrikes, ProvokedResets
 
 
 def test_idle_frames_are_limited_and_come_back_with_time() -> None:
@@ -59,3 +59,17 @@ def test_a_response_forgives_earlier_pings() -> None:
     assert all(pings.received(now) for now in (0.0, 1.0, 2.0))
     pings.forgive()
     assert [pings.received(now) for now in (3.0, 4.0, 5.0, 6.0)] == [True, True, True, False]
+
+
+def test_provoked_resets_are_limited_and_come_back_with_time() -> None:
+    resets = ProvokedResets(now=0.0)
+    assert resets.provoked(10_000, now=0.0)
+    assert not resets.provoked(1, now=0.0)
+    resets = ProvokedResets(now=0.0)
+    assert resets.provoked(10_000, now=0.0)
+    assert resets.provoked(1_000, now=1.0)
+    assert not resets.provoked(1, now=1.0)
+
+
+def test_provoked_resets_are_no_more_after_a_long_time() -> None:
+    assert not ProvokedResets(now=0.0).provoked(10_001, now=1_000.0)

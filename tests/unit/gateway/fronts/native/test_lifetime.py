@@ -82,3 +82,10 @@ def test_the_answer_to_the_first_goaway_makes_the_second_due(sent: bool) -> None
 def _age(lifetime: Lifetime, now: int) -> Action:
     lifetime.received(float(now), frames=1)
     return lifetime.due(float(now))
+
+
+def test_a_caller_has_some_seconds_to_read_its_last_bytes() -> None:
+    lifetime = greeted()
+    assert not lifetime.close_is_overdue(100.0)
+    assert not lifetime.close_is_overdue(110.0)
+    assert lifetime.close_is_overdue(110.1)
