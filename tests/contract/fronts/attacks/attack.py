@@ -15,6 +15,8 @@ from hyperframe.frame import Frame, GoAwayFrame, HeadersFrame, SettingsFrame
 from tests.faults.raw_http2 import PREFACE, request_headers
 
 FRAMES_A_CHUNK = 500
+_QUIET_S = 1.0
+"""A server that sends nothing for so long has taken in the attack."""
 _SEND_BUFFER_BYTES = 256 << 10
 """Small, so that little was sent that the server has not read."""
 
@@ -78,15 +80,18 @@ class _Running:
                 return self._outcome(True, code)
             if self._sent_bytes >= max_bytes or time.monotonic() - self._began > max_s:
                 break
-        return self._rest()
+        return self._rest(self._began + max_s)
 
-    def _rest(self) -> Outcome:
+    def _rest(self, until: float) -> Outcome:
         """What the server says when all was sent, and is taken in."""
-        self._connection.settimeout(1.0)
+        self._connection.settimeout(_QUIET_S)
         try:
-            while (code := self._goaway()) is None and (more := self._connection.recv(1 << 20)):
+            while time.monotonic() < until + _QUIET_S:
+                code = self._goaway()
+                if code is not None or not (more := self._connection.recv(1 << 20)):
+                    return self._outcome(True, code)
                 self._received += more
-            return self._outcome(True, code)
+            return self._outcome(False, None)
         except TimeoutError:
             return self._outcome(False, self._goaway())
         except OSError:
