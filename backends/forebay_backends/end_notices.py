@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from google.protobuf.message import DecodeError
 
@@ -25,6 +25,7 @@ from forebay_backends.ledger.operations.ends import (
     parse_end,
     take_ends,
 )
+from forebay_backends.ledger.presence import WorkerPresence
 from forebay_backends.signing.keyring import SignatureError
 
 _MOST_S = TAKEN_FOR_S / 5
@@ -43,6 +44,7 @@ class EndNotices:
     def __init__(self, ledger: Ledger, broker: Broker) -> None:
         self._ledger = ledger
         self._broker = broker
+        self._workers: Collection[WorkerPresence] = ()
         self._warned_at: dict[str, float] = {}
         self._outage = OutageLog(
             _log,
@@ -50,11 +52,12 @@ class EndNotices:
             "tasks are told of the ends of calls again",
         )
 
-    async def send(self, counts: Sequence[int]) -> None:
+    async def send(self, counts: Sequence[int], workers: Collection[WorkerPresence]) -> None:
         """Sends messages, if there are any; `counts` says of each partition how many wait.
 
-        Raises BackendUnavailable if the ledger does not answer.
+        `workers` are those that live. Raises BackendUnavailable if the ledger does not answer.
         """
+        self._workers = workers
         give_up_at = time.monotonic() + _MOST_S
         for partition in (number for number, count in enumerate(counts) if count):
             taken = MOST_AT_ONCE
@@ -84,17 +87,25 @@ class EndNotices:
     async def _send(self, entry: bytes) -> bool:
         """Whether the message is on the broker, or can never be sent."""
         message = self._message(entry)
-        if message is None or await self._broker.send(message):
+        if message is None:
             return True
+        if _would_be_dropped(message, self._workers):
+            problem = f"no live worker of the queue {message.queue!r} has it"
+            self._warn(message, problem, "start one whose application registers it")
+            return False
+        if await self._broker.send(message):
+            return True
+        self._warn(message, f"the queue {message.queue!r} does not exist", "start a worker of it")
+        return False
+
+    def _warn(self, message: EndMessage, problem: str, fix: str) -> None:
         now = time.monotonic()
         if now - self._warned_at.get(message.queue, -_WARNING_INTERVAL_S) >= _WARNING_INTERVAL_S:
             self._warned_at[message.queue] = now
             _log.warning(
-                "the task %s can't be told of the ends of calls: the queue %r does not exist; "
-                "start a worker of it",
-                *(message.task, message.queue),
+                "the task %s can't be told of the ends of calls: %s; %s",
+                *(message.task, problem, fix),
             )
-        return False
 
     def _message(self, entry: bytes) -> EndMessage | None:
         """None if the ledger's entry was altered."""
@@ -108,3 +119,13 @@ class EndNotices:
         except (ValueError, DecodeError) as error:  # the entry may have anything in it
             _log.error("the end of a call can't be read: %s", type(error).__name__)
         return None
+
+
+def _would_be_dropped(message: EndMessage, workers: Collection[WorkerPresence]) -> bool:
+    """Whether workers consume the queue, and none of them has the task.
+
+    Celery drops messages of unknown tasks. If no worker of Forebay's consumes the queue, messages
+    wait in it, or are another application's.
+    """
+    consumers = [worker for worker in workers if message.queue in worker.queues]
+    return bool(consumers) and not any(message.task in worker.tasks for worker in consumers)

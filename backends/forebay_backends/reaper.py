@@ -94,12 +94,13 @@ class Reaper:
             # Every process must know the clock: after a step, any of them may be elected.
             await self._ledger.read_clock()
             return
-        consumed = consumed_queues(await live_workers(self._ledger))
+        workers = await live_workers(self._ledger)
+        consumed = consumed_queues(workers)
         swept = await self._sweep(consumed)
         waiting_ends = [partition.ends for partition in swept]
         await self._evict_over_cap(swept, consumed)
         await self._resend_lost(sorted(queues))
-        await self._end_notices.send(waiting_ends)
+        await self._end_notices.send(waiting_ends, workers)
 
     async def _may_set_clock(self) -> bool:
         """Whether this process knows the clock, or no process does.

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, cast
 
 import grpc
+import redis
 from amqp.exceptions import NotFound
 from kombu import Connection
 
@@ -45,6 +46,19 @@ class Waiting:
     content_type: str
     headers: dict[str, Any]
     body: bytes
+
+
+def messages_in(broker_url: str, queue: str) -> int:
+    """The number of messages of ordinary priority that wait in the queue, if it exists."""
+    if broker_url.startswith("redis"):
+        with redis.Redis.from_url(broker_url) as server:
+            return int(server.llen(queue))
+    with Connection(broker_url) as connection:
+        try:
+            declared = connection.default_channel.queue_declare(queue, passive=True)
+        except NotFound:
+            return 0
+        return int(declared.message_count)
 
 
 def take_messages(on: Backends, queue: str) -> list[Waiting]:

@@ -12,6 +12,7 @@ import pytest
 
 from forebay.errors.status import from_status
 from forebay.v1 import call_pb2
+from forebay_backends.broker.end_messages import EndMessage
 from forebay_backends.broker.redis import RedisBroker
 from forebay_backends.broker.task_messages import (
     TaskMessage,
@@ -33,6 +34,7 @@ from tests.contract.channel import Channel
 from tests.contract.records import OTHER_WORKER, QUEUE, WORKER, Record, accepted, running
 
 TASK = "pkg.tasks.method"
+ABOUT_AN_END = EndMessage("call#end.1", TASK, QUEUE, None, {}, args=({"id": "call"},))
 ABLE = WorkerPresence(OTHER_WORKER, (QUEUE,), (TASK,), 1, "prefork", "0.1.0")
 
 
@@ -55,10 +57,11 @@ def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def arrived(message: TaskMessage, redis_broker: bool = True) -> Any:
     """The message in the form that Celery's signal passes."""
+    priority = message.priority or 0
     return SimpleNamespace(
         headers=message.headers,
         payload=message.payload,
-        properties={"priority": 9 - message.priority if redis_broker else message.priority},
+        properties={"priority": 9 - priority if redis_broker else priority},
         delivery_info={"exchange": "", "routing_key": message.queue},
     )
 
@@ -173,6 +176,30 @@ async def test_a_batch_is_resent_if_another_worker_has_the_task(
     await announce(aio_ledger, ABLE)
     await resend_or_fail(dropped, aio_ledger)
     assert sent(ledger) == [message.kwargs]
+
+
+@pytest.mark.usefixtures("at_once")
+async def test_a_message_about_an_end_is_kept_until_another_worker_has_its_task(
+    ledger: BlockingLedger, aio_ledger: Ledger, dropped: DroppedMessages, redis_broker: bool
+) -> None:
+    dropped.on_task_unknown(arrived(ABOUT_AN_END, redis_broker), TASK)
+    await resend_or_fail(dropped, aio_ledger)
+    assert ledger.redis.llen(QUEUE) == 0
+    await announce(aio_ledger, ABLE)
+    for _ in range(2):
+        await resend_or_fail(dropped, aio_ledger)
+    assert ledger.redis.llen(QUEUE) == 1
+
+
+async def test_only_messages_about_ends_go_back_when_the_worker_shuts_down(
+    ledger: BlockingLedger, aio_ledger: Ledger, dropped: DroppedMessages, redis_broker: bool
+) -> None:
+    dropped.on_task_unknown(arrived(message_of(accepted(ledger)), redis_broker), TASK)
+    dropped.on_task_unknown(arrived(ABOUT_AN_END, redis_broker), TASK)
+    await resend_or_fail(dropped, aio_ledger)
+    dropped.on_task_unknown(arrived(ABOUT_AN_END, redis_broker), TASK)  # not yet looked at
+    await dropped.send_back(RedisBroker(aio_ledger, is_ledger=True))
+    assert ledger.redis.llen(QUEUE) == 2
 
 
 @pytest.mark.usefixtures("at_once")

@@ -28,6 +28,7 @@ from forebay_backends.ledger.operations.ends import (
     take_ends,
 )
 from forebay_backends.ledger.operations.inspection import delete
+from forebay_backends.ledger.presence import WorkerPresence
 from forebay_backends.ledger.seals import Seals
 from forebay_backends.reaper import Reaper
 from forebay_backends.signing.keyring import Keyring
@@ -173,12 +174,30 @@ async def test_what_the_broker_does_not_take_is_kept_and_sent_later(
     away.answer = answer
     notices = EndNotices(aio_ledger, away)
     with caplog.at_level(logging.WARNING):
-        await notices.send([1] * PARTITIONS)
+        await notices.send([1] * PARTITIONS, [])
     assert len(caplog.records) == 1
     assert (f"{QUEUE!r} does not exist" in caplog.text) == (answer is False)
     lease_over(ledger)
-    await EndNotices(aio_ledger, RedisBroker(aio_ledger)).send([1] * PARTITIONS)
+    await EndNotices(aio_ledger, RedisBroker(aio_ledger)).send([1] * PARTITIONS, [])
     assert ledger.redis.llen(QUEUE) == 3
+
+
+async def test_a_message_that_all_workers_of_its_queue_would_drop_is_kept_until_one_has_the_task(
+    ledger: BlockingLedger, aio_ledger: Ledger, caplog: pytest.LogCaptureFixture
+) -> None:
+    ended(ledger, 1)
+    broker = RedisBroker(aio_ledger, is_ledger=True)
+    notices = EndNotices(aio_ledger, broker)
+    lacks = WorkerPresence("lacks", (QUEUE,), ("shop.other",), 1, "prefork", "0.1.0")
+    elsewhere = WorkerPresence("elsewhere", ("other",), ("shop.ended",), 1, "prefork", "0.1.0")
+    with caplog.at_level(logging.WARNING):
+        await notices.send([1] * PARTITIONS, [lacks, elsewhere])
+    assert ledger.redis.llen(QUEUE) == 0
+    assert f"no live worker of the queue {QUEUE!r} has it" in caplog.text
+    lease_over(ledger)
+    has = replace(elsewhere, queues=("other", QUEUE))
+    await notices.send([1] * PARTITIONS, [lacks, has])
+    assert ledger.redis.llen(QUEUE) == 1
 
 
 async def test_with_signing_keys_only_tasks_of_routes_are_told(
@@ -196,7 +215,7 @@ async def test_with_signing_keys_only_tasks_of_routes_are_told(
     ended(ledger, 1, on_end=ON_END)
     ledger.redis.zadd("forebay:{3}:ends", {b"nonsense": 1})
     await EndNotices(aio_ledger, RedisBroker(aio_ledger, keyring=seals.keyring)).send(
-        [1] * PARTITIONS
+        [1] * PARTITIONS, []
     )
     assert ledger.redis.llen(QUEUE) == 1
     assert sorted(refused) == ["altered", "unsigned"]

@@ -5,12 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-import redis
-from amqp.exceptions import NotFound
 from google.protobuf.json_format import MessageToDict
-from kombu import Connection
 
 from tests.contract.plain_site import PlainSite, error_of, plain_worker, wish
+from tests.contract.systems import messages_in
 from tests.harness import eventually
 from tests.plain.v1 import plain_pb2 as pb
 
@@ -26,16 +24,7 @@ def mark(folder: Path, name: str) -> pb.DoRequest:
 
 def queue_depth(plain: PlainSite) -> int:
     """The number of messages in the queue that no worker consumes."""
-    url = plain.env["PLAIN_BROKER_URL"]
-    if url.startswith("redis"):
-        with redis.Redis.from_url(url) as server:
-            return int(server.llen(QUEUE))
-    with Connection(url) as connection:
-        try:
-            declared = connection.default_channel.queue_declare(QUEUE, passive=True)
-        except NotFound:
-            return 0
-        return int(declared.message_count)
+    return messages_in(plain.env["PLAIN_BROKER_URL"], QUEUE)
 
 
 def run_what_is_queued(plain: PlainSite) -> None:

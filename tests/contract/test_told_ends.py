@@ -5,13 +5,18 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
+from pathlib import Path
 
 import grpc
 import pytest
 from google.api_core.operations_v1 import OperationsClient
 
+from forebay.v1 import calls_pb2
+from forebay.v1.calls_pb2_grpc import CallServiceStub
+from tests.contract.systems import backends_of, messages_in
 from tests.e2e.known_calls import new_id
-from tests.harness import Process
+from tests.echo.running import ECHO_APP
+from tests.harness import Process, eventually
 from tests.told.running import ENDS, METHOD, RUNS, Told, call, left
 from tests.told.servers import ABORTS, SLEEPS
 
@@ -108,3 +113,64 @@ def test_a_call_due_later_runs_and_then_the_task_is_told(site: Site) -> None:
     assert ending["state"] == "SUCCEEDED"
     late_s = moment(ending["queue_time"]) - moment(ending["start_time"])
     assert 0 <= late_s < 5.0
+
+
+def consumed(address: str) -> set[str]:
+    """The queues that live workers consume."""
+    with grpc.insecure_channel(address) as channel:
+        listed = CallServiceStub(channel).ListWorkers(calls_pb2.ListWorkersRequest())
+    return {queue for worker in listed.workers for queue in worker.queues}
+
+
+@pytest.mark.variant
+def test_messages_of_a_task_that_nobody_has_wait_in_its_queue(
+    deserted: dict[str, str], tmp_path: Path
+) -> None:
+    told, broker_url = Told(tmp_path, deserted), backends_of(deserted).broker_url
+    names = {new_id() for _ in range(3)}
+    if broker_url.startswith("amqp"):
+        with told.worker(*ENDS):
+            pass  # the queue exists now
+    with told.worker(*RUNS), told.gateway() as (_, address):
+        for name in names:
+            assert call(address, name) is grpc.StatusCode.OK
+        eventually(lambda: messages_in(broker_url, *ENDS) == len(names), "the messages wait")
+    with told.worker(*ENDS):  # alone: nobody could send anything but what waits
+        assert {told.of(name)["id"] for name in names} == names
+    assert messages_in(broker_url, *ENDS) == 0
+
+
+@pytest.mark.variant
+def test_messages_of_a_task_that_the_workers_of_its_queue_lack_are_kept_for_one_that_has_it(
+    deserted: dict[str, str], tmp_path: Path
+) -> None:
+    """Celery drops messages of unknown tasks, so they wait in the ledger."""
+    told, name = Told(tmp_path, deserted), new_id()
+    with told.gateway() as (gateway, address), told.worker(*RUNS) as runs:
+        with told.worker(*ENDS, app=ECHO_APP) as lacks:
+            eventually(lambda: consumed(address) >= {*RUNS, *ENDS}, "the workers are known")
+            assert call(address, name) is grpc.StatusCode.OK
+            warning = "can't be told of the ends of calls: no live worker of the queue 'told-ends'"
+            repairing = (gateway, runs, lacks)
+            eventually(lambda: any(warning in one.output for one in repairing), "it is logged")
+            assert "unregistered task" not in lacks.output
+        with told.worker(*ENDS):
+            assert told.of(name)["state"] == "SUCCEEDED"
+
+
+@pytest.mark.variant
+def test_a_worker_that_lacks_the_task_gives_messages_back_that_it_got(
+    deserted: dict[str, str], tmp_path: Path
+) -> None:
+    told, broker_url, name = Told(tmp_path, deserted), backends_of(deserted).broker_url, new_id()
+    with told.worker(*ENDS):
+        pass
+    with told.worker(*RUNS), told.gateway() as (_, address):
+        assert call(address, name) is grpc.StatusCode.OK
+        eventually(lambda: messages_in(broker_url, *ENDS) == 1, "the message waits")
+    with told.worker(*ENDS, app=ECHO_APP) as lacks:
+        lacks.wait_for("unregistered task of type 'told.ended'")
+        assert messages_in(broker_url, *ENDS) == 0
+    assert messages_in(broker_url, *ENDS) == 1
+    with told.worker(*ENDS):
+        assert told.of(name)["id"] == name

@@ -45,10 +45,10 @@ class Told:
             yield running
 
     @contextlib.contextmanager
-    def worker(self, *queues: str) -> Iterator[Process]:
+    def worker(self, *queues: str, app: str = "tests.told.worker") -> Iterator[Process]:
         """A worker of these queues, ready."""
         name = f"told-{free_port()}@%h"
-        command = ["celery", "-A", "tests.told.worker", "worker", "-l", "INFO", "-n", name]
+        command = ["celery", "-A", app, "worker", "-l", "INFO", "-n", name]
         options = ["--pool", "threads", "-c", "4", "--without-mingle", "--without-gossip"]
         with process(*command, "-Q", ",".join(queues), *options, env=self.env, cwd=ROOT) as started:
             started.wait_for(r" ready\.")

@@ -158,7 +158,7 @@ class LeaseKeeper:
         while not self._closing.is_set():  # noqa: ASYNC110 - set by another thread
             await asyncio.sleep(0.05)
         await cancel_all(tasks)
-        await self._release_all_and_withdraw()
+        await self._release_all_and_withdraw(broker)
         await broker.close()
         await self._ledger.close()
 
@@ -315,12 +315,13 @@ class LeaseKeeper:
                     self._to_stop.add((call, number))
                     self._check_now.set()
 
-    async def _release_all_and_withdraw(self) -> None:
+    async def _release_all_and_withdraw(self, broker: Broker) -> None:
         try:
             for request in reserved_calls():
                 self._to_release.update(request.durable)
             await self._release()
             await withdraw(self._ledger, self._worker)
+            await self.dropped.send_back(broker)
         except BackendUnavailable:
             _log.info("the ledger does not answer; the worker's leases and presence will expire")
 

@@ -2,7 +2,8 @@
 
 If another live worker consumes the queue and has the task, the message is sent to the queue
 again, several times if necessary. If no such worker appears within 3 s, the calls end with
-TASK_UNKNOWN, because waiting longer would not help them.
+TASK_UNKNOWN, because waiting longer would not help them. A message about the end of a call is kept
+until such a worker appears, or goes back to the queue when this worker shuts down.
 """
 
 from __future__ import annotations
@@ -49,6 +50,10 @@ class Dropped:
     batch: call_pb2.Batch | None
     dropped_at: float = field(default_factory=time.monotonic)
 
+    @property
+    def is_about_an_end(self) -> bool:
+        return isinstance(self.message, EndMessage)
+
 
 class DroppedMessages:
     """Dropped messages. Celery's thread adds them, the lease keeper's thread handles them."""
@@ -82,11 +87,20 @@ class DroppedMessages:
             task, queue = dropped.message.task, dropped.message.queue
             if any(queue in other.queues and task in other.tasks for other in others):
                 await _resend(ledger, broker, dropped)
-            elif time.monotonic() - dropped.dropped_at < START_GRACE_S:
+            elif dropped.is_about_an_end or time.monotonic() - dropped.dropped_at < START_GRACE_S:
                 continue
             else:
                 await _fail_all(ledger, worker, dropped)
             self._pending.remove(dropped)
+
+    async def send_back(self, broker: Broker) -> None:
+        """Sends the messages about ends to their queues: this worker shuts down.
+
+        The repair resends those of calls. Raises BackendUnavailable.
+        """
+        for dropped in (*self._pending, *drained(self._new)):
+            if dropped.is_about_an_end:
+                await broker.send(dropped.message)
 
 
 def _dropped(
@@ -116,7 +130,7 @@ async def _resend(ledger: Ledger, broker: Broker, dropped: Dropped) -> None:
         message.task,
         message.queue,
     )
-    if dropped.batch is not None or message.args:
+    if dropped.batch is not None or dropped.is_about_an_end:
         await broker.send(message)
     for call, attempt in dropped.attempts:
         await broker.send(
