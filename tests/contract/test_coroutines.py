@@ -12,6 +12,7 @@ from pathlib import Path
 import grpc
 import pytest
 
+from tests.echo.gates import Gates
 from tests.echo.running import (
     COROUTINES_APP,
     ROOT,
@@ -86,6 +87,13 @@ def test_more_calls_than_slots_all_end(system: System, method: str) -> None:
         for number in range(5 * SLOTS)
     ]
     assert [call.result().text for call in calls] == [str(n) for n in range(5 * SLOTS)]
+
+
+@pytest.mark.parametrize("method", ["Unary", "Quick", "QuickAgain"])
+def test_exactly_as_many_handlers_as_slots_run_at_once(
+    system: System, method: str, tmp_path: Path
+) -> None:
+    Gates(tmp_path).fill(system.stub, method, SLOTS)
 
 
 def test_runs_are_counted(system: System) -> None:

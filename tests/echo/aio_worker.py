@@ -20,7 +20,15 @@ from opentelemetry import trace
 from forebay_workers import application
 from tests.echo.v1 import echo_pb2, echo_pb2_grpc
 from tests.echo.v1.echo_pb2 import EchoRequest, EchoResponse, Gate
-from tests.echo.worker import CODES, StatusWithDetails, die_once, who_calls, zeros
+from tests.echo.worker import (
+    CODES,
+    EchoServicer,
+    StatusWithDetails,
+    die_once,
+    note,
+    who_calls,
+    zeros,
+)
 
 
 async def act(request: EchoRequest, context: Any) -> None:
@@ -59,6 +67,10 @@ async def act(request: EchoRequest, context: Any) -> None:
             os.kill(os.getpid(), signal.SIGKILL)
         case "die once":
             die_once(request.text)
+        case "pass the gate":
+            note(request, "begins")
+            await pass_through(request.gate, 0)
+            note(request, "ends")
         case "log":
             await asyncio.create_task(_log_line())
         case "span":
@@ -193,9 +205,9 @@ class AioEchoServicer(echo_pb2_grpc.EchoServiceServicer):
     TalkFast = Bidi  # type: ignore[assignment]
     Listen = ClientStream  # type: ignore[assignment]
 
-    def Nothing(self, request: Any, context: Any) -> Any:
-        """An ordinary method: it runs in a thread beside the coroutines."""
-        return request
+    # Ordinary methods: they run in threads beside the coroutines.
+    Cached = EchoServicer.Unary
+    Nothing = EchoServicer.Nothing
 
 
 app = application("echo", {echo_pb2.DESCRIPTOR.services_by_name["EchoService"]: AioEchoServicer()})

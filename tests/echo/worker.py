@@ -90,6 +90,10 @@ def act(request: EchoRequest, context: grpc.ServicerContext) -> None:
         case "span":
             with trace.get_tracer("shop").start_as_current_span("look up"):
                 logging.getLogger("shop.orders").info("looked up")
+        case "pass the gate":
+            note(request, "begins")
+            pass_through(request.gate, 0, context)
+            note(request, "ends")
         case "cancel":
             context.cancel()
         case "time remaining":
@@ -101,6 +105,12 @@ def die_once(file: str) -> None:
     if not Path(file).exists():
         Path(file).touch()
         os.kill(os.getpid(), signal.SIGKILL)
+
+
+def note(request: EchoRequest, what: str) -> None:
+    """Appends a line to the file `log` beside the request's gate."""
+    with Path(request.gate.path).with_name("log").open("a") as file:
+        file.write(f"{request.text} {what}\n")
 
 
 def zeros(size: int) -> bytes:

@@ -1,0 +1,77 @@
+"""How many handlers a worker runs at once, coroutines and ordinary ones, on each pool."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import grpc
+import pytest
+
+from tests.echo.gates import Gates
+from tests.echo.running import COROUTINES_APP, echo_environment, echo_gateway, echo_worker
+from tests.echo.v1.echo_pb2_grpc import EchoServiceStub
+from tests.harness import eventually, short_folder
+
+ORDINARY = "Cached"
+"""The method of this application whose handler is no coroutine, and has a request."""
+
+
+@dataclass(frozen=True)
+class System:
+    """A gateway, and a worker of coroutine handlers with that many slots."""
+
+    stub: EchoServiceStub
+    slots: int
+
+
+@pytest.fixture
+def gates(tmp_path: Path) -> Gates:
+    return Gates(tmp_path)
+
+
+@pytest.fixture(
+    scope="module",
+    params=[
+        "asyncio 3",
+        *(
+            pytest.param(pool, marks=pytest.mark.variant)
+            for pool in ("threads 1", "threads 2", "prefork 1", "prefork 2")
+        ),
+    ],
+)
+def system(request: pytest.FixtureRequest) -> Iterator[System]:
+    pool, _, slots = request.param.partition(" ")
+    with short_folder() as folder:
+        env = echo_environment(FOREBAY_DATA_DIR=str(folder / "data"))
+        with (
+            echo_gateway(env) as (_, address),
+            echo_worker(env, pool, int(slots), COROUTINES_APP),
+            grpc.insecure_channel(address) as channel,
+        ):
+            yield System(EchoServiceStub(channel), int(slots))
+
+
+@pytest.mark.parametrize("method", ["Unary", "Quick", ORDINARY])
+def test_exactly_as_many_handlers_as_slots_run_at_once(
+    system: System, gates: Gates, method: str
+) -> None:
+    gates.fill(system.stub, method, system.slots)
+
+
+@pytest.mark.parametrize("system", ["asyncio 3"], indirect=True)
+@pytest.mark.parametrize("method", ["Unary", "Quick"])
+def test_a_blocked_ordinary_handler_and_coroutines_do_not_wait_for_each_other(
+    system: System, gates: Gates, method: str
+) -> None:
+    for waits, runs in ((ORDINARY, method), (method, ORDINARY)):
+        waiting = gates.call(system.stub, waits, waits)
+        eventually(lambda waits=waits: waits in gates.begun(), "the handler waits at its gate")
+        for number in range(3):
+            name = f"{number} beside {waits}"
+            gates.open(name)
+            assert gates.call(system.stub, runs, name).result().text == name
+        assert not waiting.done()
+        gates.open(waits)
+        assert waiting.result().text == waits
