@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 import urllib.request
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Any
 
@@ -347,10 +348,22 @@ def test_a_task_that_a_worker_holds_for_later_may_start_after_the_queue_wait(
     assert done(plain, "answer", 7, metadata=[("forebay-start-after", "6s")]) == 7
 
 
-def test_a_task_starts_later(plain: PlainSite) -> None:
-    began = time.monotonic()
-    assert done(plain, "answer", 7, metadata=[("forebay-start-after", "1s")]) == 7
-    assert time.monotonic() - began >= 1.0
+def test_a_task_starts_at_its_date_and_not_before(plain: PlainSite) -> None:
+    at = datetime.now(UTC) + timedelta(seconds=1)
+    ran = done(plain, "eta", metadata=[("forebay-start-at", at.isoformat())])
+    assert abs(datetime.fromisoformat(ran["eta"]) - at) < timedelta(milliseconds=1)
+    assert ran["began"] >= at.timestamp()
+
+
+def test_a_task_starts_later_by_the_duration_and_not_before(plain: PlainSite) -> None:
+    asked_s = time.time()
+    ran = done(plain, "eta", metadata=[("forebay-start-after", "1s")])
+    eta_s = datetime.fromisoformat(ran["eta"]).timestamp()
+    assert asked_s + 1 <= eta_s <= ran["began"]
+
+
+def test_a_task_without_a_date_starts_at_once(plain: PlainSite) -> None:
+    assert done(plain, "eta")["eta"] is None
 
 
 def test_a_task_may_not_start_after_the_brokers_patience(plain: PlainSite) -> None:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import grpc
 import pytest
+import redis
 
+from forebay_backends.broker.task_messages import queue_lists
 from tests.echo.gates import Gates
 from tests.echo.running import COROUTINES_APP, echo_environment, echo_gateway, echo_worker
 from tests.echo.v1.echo_pb2_grpc import EchoServiceStub
@@ -18,12 +21,18 @@ ORDINARY = "Cached"
 """The method of this application whose handler is no coroutine, and has a request."""
 
 
+HELD_S = 0.3
+HELD_MS = 0.9 * HELD_S * 1000
+"""The ledger's clock may be slower by one part in 200."""
+
+
 @dataclass(frozen=True)
 class System:
     """A gateway, and a worker of coroutine handlers with that many slots."""
 
     stub: EchoServiceStub
     slots: int
+    broker: redis.Redis
 
 
 @pytest.fixture
@@ -49,8 +58,9 @@ def system(request: pytest.FixtureRequest) -> Iterator[System]:
             echo_gateway(env) as (_, address),
             echo_worker(env, pool, int(slots), COROUTINES_APP),
             grpc.insecure_channel(address) as channel,
+            redis.Redis(unix_socket_path=f"{folder}/data/ledger.sock") as broker,
         ):
-            yield System(EchoServiceStub(channel), int(slots))
+            yield System(EchoServiceStub(channel), int(slots), broker)
 
 
 @pytest.mark.parametrize("method", ["Unary", "Quick", ORDINARY])
@@ -75,3 +85,32 @@ def test_a_blocked_ordinary_handler_and_coroutines_do_not_wait_for_each_other(
         assert not waiting.done()
         gates.open(waits)
         assert waiting.result().text == waits
+
+
+@pytest.mark.parametrize(
+    "system",
+    ["asyncio 3", pytest.param("prefork 1", marks=pytest.mark.variant)],
+    indirect=True,  # on threads, the worker takes the message before it has a slot
+)
+@pytest.mark.parametrize("method", ["Unary", "Quick"])
+def test_the_times_of_a_call_are_how_long_it_waited_for_a_slot_and_how_long_it_ran(
+    system: System, gates: Gates, method: str
+) -> None:
+    began = time.monotonic()
+    running = [str(number) for number in range(system.slots)]
+    calls = {name: gates.call(system.stub, method, name) for name in running}
+    eventually(lambda: len(gates.begun()) == system.slots, "the slots are full")
+    calls["late"] = gates.call(system.stub, method, "late")
+    eventually(lambda: any(map(system.broker.llen, queue_lists("echo"))), "the message waits")
+    held_since = time.monotonic()
+    eventually(lambda: time.monotonic() - held_since > HELD_S, "it has waited")
+    for name in calls:
+        gates.open(name)
+    times = {name: dict(call.trailing_metadata()) for name, call in calls.items()}
+    took_ms = (time.monotonic() - began) * 1000
+    assert int(times["late"]["forebay-queue-ms"]) >= HELD_MS
+    for name in running:
+        assert int(times[name]["forebay-run-ms"]) >= HELD_MS
+    for each in times.values():
+        waited_and_ran_ms = int(each["forebay-queue-ms"]) + int(each["forebay-run-ms"])
+        assert waited_and_ran_ms <= took_ms * 1.01 + 2

@@ -168,6 +168,11 @@ def _header(self: Task[Any, Any], name: str) -> Any:
     return self.request.get(name)
 
 
+def _eta(self: Task[Any, Any], _: Any) -> dict[str, Any]:
+    """When the task was to start, and the time now."""
+    return {"eta": self.request.eta, "began": time.time()}
+
+
 def _limits(self: Task[Any, Any], _: Any) -> Any:
     return [self.request.timelimit, bool(self.request.expires), self.request.delivery_info]
 
