@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import signal
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -21,25 +22,32 @@ from tests.told.running import ENDS, RUNS, Told, left
 pytestmark = pytest.mark.variant
 
 DELAY_S, AWAY_S = 3.0, 3.0
-LATE_S = 10.0
-"""Much later than calls start, on a machine that runs other tests, too."""
+LATE_S = 1.0
+"""How late a call may start while a gateway runs. On two cores, 1000 at once are 0.1 s late."""
+LATE_AFTER_OUTAGE_S = 2.0
+"""From when the ledger is back: gateways look once a second."""
+LATE_AFTER_RESTART_S = 6.0
+"""From when a gateway is back and nothing had run: it must first be sure of the ledger's clock."""
+CLOCK_IN_DOUBT_S = 11.0
 COUNT = 20
 MANY = 1000
+AT_ONCE = 100
 
 
 def accepted(serving: Gateway, count: int, delay_s: float, prefix: str) -> list[str]:
     """Starts detached calls; returns when all are accepted, and leaves them."""
     names = [f"{prefix}-{number}" for number in range(count)]
     after = ("forebay-start-after", f"{delay_s}s")
-    calls = [
-        serving.stub.Detached(
-            EchoRequest(text="x", count=1), metadata=(("forebay-call-id", name), after)
-        )
-        for name in names
-    ]
-    for call in calls:
-        assert dict(call.initial_metadata())["forebay-attached"] == "new"
-        call.cancel()
+    for first in range(0, count, AT_ONCE):
+        calls = [
+            serving.stub.Detached(
+                EchoRequest(text="x", count=1), metadata=(("forebay-call-id", name), after)
+            )
+            for name in names[first : first + AT_ONCE]
+        ]
+        for call in calls:
+            assert dict(call.initial_metadata())["forebay-attached"] == "new"
+            call.cancel()
     return names
 
 
@@ -59,8 +67,15 @@ def queued(ledger: Server, names: list[str]) -> None:
     eventually(lambda: all(field(ledger, name, "queued_at") for name in names), "all start", 60.0)
 
 
-def late_s(ledger: Server, name: str) -> float:
-    return (int(field(ledger, name, "queued_at")) - int(field(ledger, name, "start_at"))) / 1000
+def late_s(ledger: Server, name: str, since_s: float = 0.0) -> float:
+    """How much later it was queued than it was due and than this time of the ledger's clock."""
+    start_s = int(field(ledger, name, "start_at")) / 1000
+    return int(field(ledger, name, "queued_at")) / 1000 - max(start_s, since_s)
+
+
+def ledger_s(ledger: Server) -> float:
+    seconds, microseconds = ledger.client.time()  # type: ignore[misc]
+    return float(seconds + microseconds / 1e6)
 
 
 @contextlib.contextmanager
@@ -78,8 +93,41 @@ def test_calls_that_are_due_while_the_ledger_is_down_run_once_when_it_is_back() 
             names = accepted(serving, COUNT, DELAY_S, "ledger")
             with killed(ledger):
                 time.sleep(DELAY_S + AWAY_S)
+            back_s = ledger_s(ledger)
             all_succeed(ledger, names)
             assert [begun(working, name) for name in names] == [1] * COUNT
+            assert max(late_s(ledger, name, back_s) for name in names) < LATE_AFTER_OUTAGE_S
+
+
+def test_calls_start_in_time_while_workers_restart() -> None:
+    with server() as ledger:
+        urls = {"FOREBAY_LEDGER_URL": ledger.url}
+        with gateway(**urls) as serving:
+            eventually(serving.serving, "the gateway serves")
+            with worker("threads", **urls) as working:
+                names = accepted(serving, COUNT, DELAY_S, "workers")
+                working.stop(signal.SIGKILL)
+            queued(ledger, names)
+            assert max(late_s(ledger, name) for name in names) < LATE_S
+            with worker("threads", **urls) as working:
+                all_succeed(ledger, names)
+                assert [begun(working, name) for name in names] == [1] * COUNT
+
+
+def test_calls_start_soon_after_a_gateway_is_back_when_nothing_had_run() -> None:
+    with server() as ledger:
+        urls = {"FOREBAY_LEDGER_URL": ledger.url, "FOREBAY_QUEUE_WAIT_S": "600"}
+        with gateway(**urls) as serving:
+            eventually(serving.serving, "the gateway serves")
+            names = accepted(serving, COUNT, DELAY_S, "nothing")
+            serving.process.stop(signal.SIGKILL)
+        gone_s = ledger_s(ledger)
+        eventually(lambda: ledger_s(ledger) > gone_s + CLOCK_IN_DOUBT_S, "the clock is in doubt")
+        with gateway(**urls):
+            back_s = ledger_s(ledger)
+            queued(ledger, names)
+            late = [late_s(ledger, name, back_s) for name in names]
+            assert max(late) < LATE_AFTER_RESTART_S
 
 
 def test_calls_that_are_due_while_the_broker_is_down_run_once_when_it_is_back() -> None:
