@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import signal
 import threading
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 
 import grpc
 import pytest
@@ -28,6 +31,30 @@ def named(name: str) -> tuple[tuple[str, str], ...]:
 
 def begun(site: Site, name: str) -> None:
     eventually(lambda: site.field(name, "state") == "RUNNING", "the handler runs")
+
+
+class OnRetry(logging.Handler):
+    """Acts when the log says that a further attempt is due, before the client waits for it."""
+
+    def __init__(self, act: Callable[[], object]) -> None:
+        super().__init__()
+        self._act = act
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self._act()
+
+
+@contextmanager
+def cancelled_on_retry(call: grpc.RpcContext | grpc.aio.Call) -> Iterator[None]:
+    log, handler = logging.getLogger("forebay.resume.attempts"), OnRetry(call.cancel)
+    level = log.level
+    log.setLevel(logging.INFO)
+    log.addHandler(handler)
+    try:
+        yield
+    finally:
+        log.removeHandler(handler)
+        log.setLevel(level)
 
 
 def test_a_cancelled_stream_ends_at_once(site: Site) -> None:
@@ -166,6 +193,31 @@ def test_ctrl_c_before_the_first_response_cancels_the_call(site: Site) -> None:
         interrupted_at_once()
     assert ended.value.code == 130
     site.wait_for_cancel("at-once")
+
+
+def test_a_call_that_is_cancelled_between_two_attempts_ends_on_the_other_gateway(
+    site: Site,
+) -> None:
+    with forebay.channel(site.targets()) as channel:
+        call = EchoServiceStub(channel).ServerStream(LONG, metadata=named("between"))
+        begun(site, "between")
+        with cancelled_on_retry(call):
+            site.end_gateway_of("between")
+            assert call.code() is grpc.StatusCode.CANCELLED
+        site.wait_for_cancel("between")
+
+
+@pytest.mark.variant
+async def test_an_asyncio_call_that_is_cancelled_between_two_attempts_ends_on_the_other_gateway(
+    site: Site,
+) -> None:
+    async with forebay.aio.channel(site.targets()) as channel:
+        call = EchoServiceStub(channel).Unary(LONG, metadata=named("between-async"))
+        await asyncio.to_thread(begun, site, "between-async")
+        with cancelled_on_retry(call):
+            await asyncio.to_thread(site.end_gateway_of, "between-async")
+            assert await call.code() is grpc.StatusCode.CANCELLED
+        await asyncio.to_thread(site.wait_for_cancel, "between-async")
 
 
 async def test_a_call_that_is_cancelled_between_two_attempts_is_cancelled() -> None:

@@ -15,7 +15,8 @@ export class CancelSender {
 
   /** Sends the request in the background, if the call is one that ends without its caller. */
   send(call: ResumePolicy, connections: readonly Connection[]): void {
-    const connection = call.target === undefined ? undefined : connections[call.target];
+    const target = call.cancelTarget();
+    const connection = target === undefined ? undefined : connections[target];
     if (connection === undefined || !call.endsOnDisconnect) {
       return;
     }

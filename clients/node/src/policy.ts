@@ -70,6 +70,7 @@ export class ResumePolicy {
   #items = 0;
   #isAccepted = false;
   #target: number | undefined;
+  #isBetweenAttempts = false;
   #attemptBeganAt: number;
   #failingSince: number;
   #failures = 0;
@@ -106,6 +107,17 @@ export class ResumePolicy {
     return this.#target;
   }
 
+  /**
+   * The target of a request that cancels the call; undefined if there was no attempt. Between two
+   * attempts, it is another one: that of the latest attempt may be lost.
+   */
+  cancelTarget(): number | undefined {
+    if (this.#target === undefined || !this.#isBetweenAttempts) {
+      return this.#target;
+    }
+    return this.#around.rotation.next(this.#target);
+  }
+
   /** Whether the gateway cancels the call when its caller has disconnected for good. */
   get endsOnDisconnect(): boolean {
     if (this.#method === undefined || this.#callId === undefined || this.#runId !== undefined) {
@@ -124,6 +136,7 @@ export class ResumePolicy {
   /** The next attempt, which starts now. */
   attempt(): Attempt {
     const now = this.#around.clock();
+    this.#isBetweenAttempts = false;
     this.#target = this.#around.rotation.next(this.#failures > 0 ? this.#target : undefined);
     this.#attemptBeganAt = now;
     const resumes = this.#items > 0 || !this.sendsRequests;
@@ -158,6 +171,7 @@ export class ResumePolicy {
    */
   onFailure(failure: Failure, initial: Headers): number | undefined {
     const isAccepted = initial.has(ATTACHED);
+    this.#isBetweenAttempts = true;
     this.#noteRun(initial.get(CALL_ID));
     const now = this.#around.clock();
     if (isAccepted) {

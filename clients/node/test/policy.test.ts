@@ -241,6 +241,17 @@ test("a call whose token has expired goes on with a fresh one", () => {
   assert.equal(new World(FACTORIAL).fail(expired, ACCEPTED), undefined);
 });
 
+test("a call is cancelled on the target of its attempt, between two attempts on another", () => {
+  const { policy } = new World();
+  assert.equal(policy.cancelTarget(), undefined);
+  const { target } = policy.attempt();
+  assert.equal(policy.cancelTarget(), target);
+  policy.onFailure(LOST, ACCEPTED);
+  assert.equal(policy.cancelTarget(), 1 - target);
+  policy.attempt();
+  assert.equal(policy.cancelTarget(), 1 - target);
+});
+
 test("a call that goes on without its caller is not cancelled", () => {
   assert.equal(new World().policy.endsOnDisconnect, true);
   assert.equal(new World({ ...FACTORIAL, detaches: true }).policy.endsOnDisconnect, false);

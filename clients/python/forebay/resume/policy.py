@@ -117,6 +117,7 @@ class ResumePolicy:
         self._items = 0
         self._is_accepted = False
         self._target: int | None = None
+        self._is_between_attempts = False
         self._attempt_began_at = self._failing_since = deadline.clock()
         self._failures = 0
 
@@ -143,11 +144,6 @@ class ResumePolicy:
         return chosen != "detach" and (chosen == "cancel" or not self._method.route.detach)
 
     @property
-    def target(self) -> int | None:
-        """The target of the latest attempt."""
-        return self._target
-
-    @property
     def sends_requests(self) -> bool:
         """Whether an attempt must send the requests; if not, the gateways have them all."""
         method = self._method
@@ -159,8 +155,18 @@ class ResumePolicy:
         """Seconds until the caller's deadline."""
         return self._deadline.timeout_s()
 
+    def cancel_target(self) -> int | None:
+        """The target of a request that cancels the call; None if there was no attempt.
+
+        Between two attempts, it is another one: that of the latest attempt may be lost.
+        """
+        if self._target is None or not self._is_between_attempts:
+            return self._target
+        return self._rotation.next(avoid=self._target)
+
     def attempt(self) -> Attempt:
         """The next attempt, which starts now."""
+        self._is_between_attempts = False
         self._target = self._rotation.next(avoid=self._target if self._failures else None)
         self._attempt_began_at = self._deadline.clock()
         resumes = self._items > 0 or not self.sends_requests
@@ -190,6 +196,7 @@ class ResumePolicy:
 
         `accepted` if a gateway had accepted the call: it had sent initial metadata, with `call_id`.
         """
+        self._is_between_attempts = True
         if self._id_is_ours and isinstance(call_id, str) and call_id != self._call_id:
             self._run_id = call_id
         if isinstance(call_id, str):

@@ -119,6 +119,6 @@ class TargetSet(Generic[A]):
             call.cancel()
 
     def _on_cancel(self, call: ResumePolicy) -> None:
-        request = cancel_request(call)
-        if request is not None and call.target is not None:
-            self._cancels.send(self._cancel_rpcs[call.target], request)
+        request, target = cancel_request(call), call.cancel_target()
+        if request is not None and target is not None:
+            self._cancels.send(self._cancel_rpcs[target], request)

@@ -407,6 +407,17 @@ def test_a_cancelled_call_is_cancelled_on_the_gateway_unless_it_detaches(
     assert request is None if names is None else request is not None and names in request
 
 
+def test_a_call_is_cancelled_on_its_attempts_target_and_between_attempts_on_another() -> None:
+    policy = (call := Call(targets=2)).policy
+    assert policy.cancel_target() is None
+    target = policy.attempt().target
+    assert policy.cancel_target() == target
+    assert call.wait_s(lost(), accepted=True) is not None
+    assert policy.cancel_target() == 1 - target
+    assert policy.attempt().target == 1 - target
+    assert policy.cancel_target() == 1 - target
+
+
 class Gateway:
     """The items of a call on any gateway; transient items are sent once."""
 
