@@ -1,4 +1,4 @@
-"""A way to a gateway on which the first connection breaks in the middle of a response stream."""
+"""A way to a gateway on which the first connection breaks in the middle of a stream."""
 
 from __future__ import annotations
 
@@ -20,8 +20,10 @@ class Way:
 
 
 @contextlib.contextmanager
-def first_connection_cut(gateway: str, after_bytes: int) -> Iterator[Way]:
-    """Passes connections on; the first is cut after so many bytes from the gateway."""
+def first_connection_cut(
+    gateway: str, after_bytes: int | None = None, after_sent_bytes: int | None = None
+) -> Iterator[Way]:
+    """Passes connections on; the first is cut after so many bytes from, or to, the gateway."""
     with socket.create_server(("127.0.0.1", 0)) as server, contextlib.ExitStack() as sockets:
         way = Way(f"127.0.0.1:{server.getsockname()[1]}")
 
@@ -31,9 +33,13 @@ def first_connection_cut(gateway: str, after_bytes: int) -> Iterator[Way]:
                     caller = sockets.enter_context(server.accept()[0])
                     host, _, port = gateway.rpartition(":")
                     to_gateway = sockets.enter_context(socket.create_connection((host, int(port))))
-                    limit = after_bytes if way.connections == 0 else None
+                    is_first = way.connections == 0
                     way.connections += 1
-                    for ends in ((caller, to_gateway, None), (to_gateway, caller, limit)):
+                    for source, target, limit in (
+                        (caller, to_gateway, after_sent_bytes),
+                        (to_gateway, caller, after_bytes),
+                    ):
+                        ends = (source, target, limit if is_first else None)
                         threading.Thread(target=_pass_on, args=ends, daemon=True).start()
 
         accepting = threading.Thread(target=accept, daemon=True)

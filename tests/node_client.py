@@ -33,7 +33,10 @@ def built(folder: Path) -> Path:
 
 
 class NodeCall:
-    """A running call of EchoService. `header` and `retries` are filled in as they arrive."""
+    """A running call of EchoService. `header` and `retries` are filled in as they arrive.
+
+    If the method takes one request and `node_call` got none, each request that is sent is a call.
+    """
 
     def __init__(self, popen: subprocess.Popen[str]) -> None:
         self._popen = popen
@@ -63,6 +66,10 @@ class NodeCall:
 
     def done_writing(self) -> None:
         self._tell(end=True)
+
+    def fail(self) -> None:
+        """The iterable of the requests throws."""
+        self._tell(fail=True)
 
     def cancel(self) -> None:
         """Aborts the call's signal."""

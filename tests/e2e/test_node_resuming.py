@@ -100,6 +100,45 @@ def test_an_ephemeral_call_is_retried_if_it_may_run_again(site: Site, node_clien
 
 
 @pytest.mark.variant
+def test_ephemeral_calls_go_on_when_one_of_two_gateways_ends(site: Site, node_client: Path) -> None:
+    targets = site.targets()
+    with node_call(node_client, targets, "QuickAgain") as calls:
+        responses = calls.responses()
+        for number in range(20):
+            if number == 10:
+                site.end(targets[0])
+            calls.send(EchoRequest(text=str(number)))
+            assert next(responses)["text"] == str(number)
+        calls.done_writing()
+    assert {retry["target"] for retry in calls.retries} <= {targets[0]}
+
+
+def test_calls_are_spread_over_all_targets(site: Site, node_client: Path, gate: Path) -> None:
+    with node_call(node_client, site.targets(), "ServerStream") as calls:
+        for _ in range(4):
+            calls.send(EchoRequest(text="x", count=1, gate=Gate(path=str(gate))))
+        gateways = set[str]().union(*(site.watchers(calls.begun()) for _ in range(4)))
+        gate.touch()
+        calls.done_writing()
+        assert [response["text"] for response in texts(calls)] == ["x"] * 4
+    assert len(gateways) == 2
+    assert not calls.retries
+
+
+@pytest.mark.variant
+def test_a_stream_without_responses_ends_when_its_gateway_ends(
+    site: Site, node_client: Path, gate: Path
+) -> None:
+    request = EchoRequest(gate=Gate(path=str(gate)))
+    with node_call(node_client, site.targets(), "ServerStream", request) as call:
+        site.end_gateway_of(call.begun())
+        gate.touch()
+        assert list(call.responses()) == []
+    assert call.end["code"] == "Ok"
+    assert call.retries
+
+
+@pytest.mark.variant
 def test_a_call_resumes_on_a_gateway_that_restarts_on_its_port(
     site: Site, node_client: Path
 ) -> None:
@@ -144,30 +183,6 @@ def test_a_stored_outcome_is_raised_at_once(site: Site, node_client: Path) -> No
     assert failed["code"] == "Unavailable"
     assert failed["reason"]
     assert not call.retries
-
-
-def test_the_requests_of_a_stream_are_sent_again(site: Site, node_client: Path) -> None:
-    letters = "abcdefghijklmnopqrst"
-    with node_call(node_client, site.targets(), "ClientStream", call_id="node-up") as call:
-        for number, letter in enumerate(letters):
-            if number == 10:
-                eventually(
-                    lambda: int(site.field("node-up", "request_count") or 0) >= 10, "ten arrived"
-                )
-                site.end_gateway_of("node-up")
-            call.send(EchoRequest(text=letter))
-        call.done_writing()
-        (response,) = call.responses()
-    assert (response["text"], response["index"]) == (letters, len(letters))
-
-
-@pytest.mark.variant
-@pytest.mark.parametrize("method", ["ClientStream", "Bidi"])
-def test_a_stream_without_requests_is_served(site: Site, node_client: Path, method: str) -> None:
-    with node_call(node_client, site.targets(), method) as call:
-        call.done_writing()
-        assert sum(index(response) for response in call.responses()) == 0
-    assert call.end["code"] == "Ok"
 
 
 @pytest.mark.parametrize(
@@ -215,11 +230,27 @@ def test_a_detached_call_continues_after_its_caller_cancels(site: Site, node_cli
     eventually(lambda: site.field("node-alone", "state") == "SUCCEEDED", "it ends by itself")
 
 
-@pytest.mark.variant
-def test_a_call_that_waits_for_a_gateway_is_cancelled_at_once(
-    site: Site, node_client: Path
+@pytest.mark.parametrize(
+    "method", ["ServerStream", pytest.param("Unary", marks=pytest.mark.variant)]
+)
+def test_a_call_that_is_cancelled_between_two_attempts_ends_on_the_other_gateway(
+    site: Site, node_client: Path, request: pytest.FixtureRequest, method: str
 ) -> None:
-    with node_call(node_client, [f"127.0.0.1:{free_port()}"], "Unary", LONG) as call:
+    name = named(request)
+    with node_call(node_client, site.targets(), method, LONG, name, cancelOnRetry=True) as call:
+        running(site, name)
+        site.end_gateway_of(name)
+        assert call.failed()["code"] == "Canceled"
+        site.wait_for_cancel(name)
+    assert len(call.retries) == 1
+
+
+@pytest.mark.variant
+@pytest.mark.parametrize("method", ["Unary", "ServerStream"])
+def test_a_call_that_waits_for_a_gateway_is_cancelled_at_once(
+    site: Site, node_client: Path, method: str
+) -> None:
+    with node_call(node_client, [f"127.0.0.1:{free_port()}"], method, LONG) as call:
         next(line for line in call._lines() if "retry" in line)
         call.cancel()
         begun = time.monotonic()
@@ -291,6 +322,23 @@ def test_a_stream_that_is_silent_for_longer_than_the_proxys_timeout_resumes(
     wish = EchoRequest(text="x", act="sleep", seconds=2 * READ_TIMEOUT_S + 1.0, count=2)
     with node_call(node_client, [address], "ServerStream", wish) as call:
         assert [index(response) for response in texts(call)] == [0, 1]
+
+
+@pytest.mark.variant
+def test_one_response_later_than_the_proxys_timeout_arrives(
+    node_client: Path, address: str
+) -> None:
+    wish = EchoRequest(text="x", act="sleep", seconds=2 * READ_TIMEOUT_S + 1.0)
+    with node_call(node_client, [address], "Unary", wish) as call:
+        assert [response["text"] for response in call.responses()] == ["x"]
+    assert call.retries
+
+
+@pytest.mark.variant
+def test_the_deadline_bounds_the_attempts_behind_a_proxy(node_client: Path, address: str) -> None:
+    wish, timeout_ms = EchoRequest(act="sleep", seconds=30.0), READ_TIMEOUT_S * 1000 + 1000
+    with node_call(node_client, [address], "ServerStream", wish, timeoutMs=timeout_ms) as call:
+        assert call.failed()["code"] == "DeadlineExceeded"
 
 
 @pytest.mark.variant

@@ -1,7 +1,9 @@
-// One call, as a test of pytest wants it: `node dist/test/driver.js WISH`, where WISH is JSON. Lines
-// on standard input are JSON: {"request": …}, {"end": true}, {"cancel": true}, {"close": true}.
-// Lines on standard output: {"header": …}, {"response": …}, {"retry": …}, at last {"end": …}.
+// Calls as a test of pytest wants them: `node dist/test/driver.js WISH`, where WISH is JSON. Lines
+// on standard input are JSON: {"request": …}, {"end": true}, {"fail": true}, {"cancel": true},
+// {"close": true}. Lines on standard output: {"header": …}, {"response": …}, {"retry": …}, at last
+// {"end": …}. If the method takes one request and the wish has none, each {"request"} is a call.
 
+import { EventEmitter, once } from "node:events";
 import { readFileSync } from "node:fs";
 import { createInterface } from "node:readline";
 import {
@@ -15,7 +17,7 @@ import {
 } from "@bufbuild/protobuf";
 import { FileDescriptorSetSchema } from "@bufbuild/protobuf/wkt";
 import { Code, type CallOptions } from "@connectrpc/connect";
-import { createClient, createTransport, failureOf } from "../src/index.js";
+import { createClient, createTransport, failureOf, repeatable } from "../src/index.js";
 
 interface Wish {
   readonly targets: string[];
@@ -24,15 +26,19 @@ interface Wish {
   readonly service: string;
   readonly method: string;
   /** Of a method that takes one. */
-  readonly request?: JsonValue;
+  readonly request: JsonValue;
   readonly headers?: Record<string, string>;
   readonly timeoutMs?: number;
   readonly resume?: boolean;
   /** Leaves the loop after so many responses. */
   readonly leaveAfter?: number;
+  /** Aborts the signal when a further attempt is due. */
+  readonly cancelOnRetry?: boolean;
+  /** The requests of a stream are `repeatable`. */
+  readonly repeatable?: boolean;
 }
 
-type Line = { request?: JsonValue; end?: true; cancel?: true; close?: true };
+type Line = { request?: JsonValue; end?: true; fail?: true; cancel?: true; close?: true };
 
 const wish = JSON.parse(process.argv[2] ?? "") as Wish;
 const files = fromBinary(FileDescriptorSetSchema, readFileSync(wish.descriptors));
@@ -42,7 +48,12 @@ const cancelled = new AbortController();
 const transport = createTransport({
   targets: wish.targets,
   resume: wish.resume,
-  onRetry: ({ target, failure }) => print({ retry: { target, code: Code[failure.code] } }),
+  onRetry: ({ target, failure }) => {
+    print({ retry: { target, code: Code[failure.code] } });
+    if (wish.cancelOnRetry) {
+      cancelled.abort();
+    }
+  },
 });
 
 function print(line: Record<string, unknown>): void {
@@ -55,8 +66,8 @@ function request(json: JsonValue): Message {
 
 /** Requests as they come in; the other lines act at once. */
 class Input {
-  readonly #requests: (Message | undefined)[] = [];
-  #wake = () => {};
+  readonly #lines: Line[] = [];
+  readonly #arrivals = new EventEmitter();
 
   read(line: Line): void {
     if (line.cancel) {
@@ -64,26 +75,46 @@ class Input {
     } else if (line.close) {
       void transport.close();
     } else {
-      this.#requests.push(line.end ? undefined : request(line.request ?? {}));
-      this.#wake();
+      this.#lines.push(line);
+      this.#arrivals.emit("line");
     }
   }
 
+  /** From the first on. */
   async *requests(): AsyncGenerator<Message> {
-    for (;;) {
-      while (this.#requests.length === 0) {
-        await new Promise<void>((resolve) => (this.#wake = resolve));
+    for (let index = 0; ; index++) {
+      while (index === this.#lines.length) {
+        await once(this.#arrivals, "line");
       }
-      const next = this.#requests.shift();
-      if (next === undefined) {
+      const line = this.#lines[index] as Line;
+      if (line.fail) {
+        throw new Error("no more");
+      }
+      if (line.end) {
         return;
       }
-      yield next;
+      yield request(line.request ?? {});
     }
   }
 }
 
-async function call(input: Input): Promise<Record<string, string>> {
+/** All calls; returns their trailers. */
+async function calls(input: Input): Promise<Record<string, string>> {
+  const takesOne = method.methodKind === "unary" || method.methodKind === "server_streaming";
+  if (!takesOne) {
+    return call(wish.repeatable ? repeatable(() => input.requests()) : input.requests());
+  }
+  if (wish.request !== null) {
+    return call(request(wish.request));
+  }
+  const begun: Promise<Record<string, string>>[] = [];
+  for await (const one of input.requests()) {
+    begun.push(call(one));
+  }
+  return Object.assign({}, ...(await Promise.all(begun)));
+}
+
+async function call(input: Message | AsyncIterable<Message>): Promise<Record<string, string>> {
   const trailer: Record<string, string> = {};
   const options: CallOptions = {
     headers: wish.headers,
@@ -97,8 +128,7 @@ async function call(input: Input): Promise<Record<string, string>> {
     input: Message | AsyncIterable<Message>,
     options: CallOptions,
   ) => AsyncIterable<Message> | Promise<Message>;
-  const isOne = method.methodKind === "unary" || method.methodKind === "server_streaming";
-  const started = start(isOne ? request(wish.request ?? {}) : input.requests(), options);
+  const started = start(input, options);
   let count = 0;
   for await (const response of "then" in started ? [await started] : started) {
     print({ response: toJson(method.output, response) });
@@ -113,7 +143,7 @@ const input = new Input();
 const lines = createInterface({ input: process.stdin });
 lines.on("line", (line) => input.read(JSON.parse(line) as Line));
 try {
-  print({ end: { code: "Ok", trailer: await call(input) } });
+  print({ end: { code: "Ok", trailer: await calls(input) } });
 } catch (error) {
   const { code, reason, message } = failureOf(error);
   print({ end: { code: Code[code], reason, message } });

@@ -1,0 +1,106 @@
+"""Request streams of the client in clients/node survive broken connections and ended gateways."""
+
+from __future__ import annotations
+
+import threading
+from pathlib import Path
+
+import pytest
+
+from tests.cut_connections import first_connection_cut
+from tests.e2e.conftest import Site
+from tests.e2e.test_node_client import node_client
+from tests.echo.v1.echo_pb2 import EchoRequest
+from tests.harness import eventually
+from tests.node_client import NodeCall, node_call
+
+__all__ = ("node_client",)
+
+LETTERS = "abcdefghijklmnopqrst"
+COUNT, LENGTH = 600, 2000
+
+
+def received(site: Site, call_id: str, count: int) -> None:
+    """Waits until the ledger has at least that many requests of the call."""
+    eventually(
+        lambda: int(site.field(call_id, "request_count") or 0) >= count, "requests are received"
+    )
+
+
+@pytest.mark.parametrize(
+    ("method", "repeatable"),
+    [
+        pytest.param("ClientStream", False, id="kept"),
+        pytest.param("ClientStream", True, id="repeatable", marks=pytest.mark.variant),
+        pytest.param("Bidi", False, id="Bidi", marks=pytest.mark.variant),
+    ],
+)
+def test_the_requests_of_a_stream_are_sent_again(
+    site: Site, node_client: Path, method: str, repeatable: bool
+) -> None:
+    name = f"node-up-{method}-{repeatable}"
+    targets = site.targets()
+    with node_call(node_client, targets, method, call_id=name, repeatable=repeatable) as call:
+        for number, letter in enumerate(LETTERS):
+            if number == 10:
+                received(site, name, 10)
+                site.end_gateway_of(name)
+            call.send(EchoRequest(text=letter))
+        call.done_writing()
+        assert "".join(response["text"] for response in call.responses()) == LETTERS
+    assert call.end["code"] == "Ok"
+    assert call.retries
+
+
+def send_many(call: NodeCall) -> None:
+    for _ in range(COUNT):
+        call.send(EchoRequest(text="x" * LENGTH))
+
+
+def arrived_once(call: NodeCall) -> None:
+    """Ends the stream; its response has each request once."""
+    call.done_writing()
+    (response,) = call.responses()
+    assert (len(response["text"]), response["index"]) == (COUNT * LENGTH, COUNT)
+    assert call.retries
+
+
+@pytest.mark.variant
+def test_an_upload_continues_after_its_connection_was_cut(site: Site, node_client: Path) -> None:
+    with (
+        first_connection_cut(site.targets(1)[0], after_sent_bytes=COUNT * LENGTH // 2) as way,
+        node_call(node_client, [way.address], "ClientStream") as call,
+    ):
+        send_many(call)
+        arrived_once(call)
+    assert way.connections == 2
+
+
+@pytest.mark.variant
+def test_an_upload_continues_when_its_gateway_ends_while_it_sends(
+    site: Site, node_client: Path
+) -> None:
+    ending = threading.Thread(target=site.end_gateway_of, args=("node-flood",))
+    with node_call(node_client, site.targets(), "ClientStream", call_id="node-flood") as call:
+        ending.start()
+        send_many(call)
+        ending.join()
+        arrived_once(call)
+
+
+@pytest.mark.variant
+def test_requests_that_throw_end_the_call(site: Site, node_client: Path) -> None:
+    with node_call(node_client, site.targets(), "ClientStream") as call:
+        call.send(EchoRequest(text="a"))
+        call.fail()
+        assert "no more" in call.failed()["message"]
+    assert not call.retries
+
+
+@pytest.mark.variant
+@pytest.mark.parametrize("method", ["ClientStream", "Bidi"])
+def test_a_stream_without_requests_is_served(site: Site, node_client: Path, method: str) -> None:
+    with node_call(node_client, site.targets(), method) as call:
+        call.done_writing()
+        assert sum(int(response.get("index", 0)) for response in call.responses()) == 0
+    assert call.end["code"] == "Ok"
