@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import shutil
 from pathlib import Path
 
@@ -90,21 +91,79 @@ def test_it_calls_a_gateway_that_requires_certificates(
         assert refused.out == "Unavailable\n"
 
 
+@pytest.fixture(scope="session")
+def project(node_client: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A TypeScript project with the packed client, installed as a user would."""
+    folder = tmp_path_factory.mktemp("project")
+    pack = ("npm", "pack", "--silent", "--ignore-scripts", "--pack-destination", str(folder))
+    run(*pack, env=environment(), cwd=node_client).succeeded()
+    (folder / "package.json").write_text('{"private": true, "type": "module"}')
+    (package,) = folder.glob("*.tgz")
+    versions = json.loads((SOURCE / "package.json").read_text())["devDependencies"]
+    compiler = [f"{name}@{versions[name]}" for name in ("typescript", "@types/node")]
+    install = ("npm", "install", "--silent", "--no-audit", "--no-fund", "--prefer-offline")
+    run(*install, str(package), *compiler, env=environment(), cwd=folder).succeeded()
+    return folder
+
+
 @pytest.mark.variant
 def test_the_package_can_be_installed_elsewhere(
-    site: Site, node_client: Path, tmp_path: Path
+    site: Site, node_client: Path, project: Path
 ) -> None:
-    pack = ("npm", "pack", "--silent", "--ignore-scripts", "--pack-destination", str(tmp_path))
-    run(*pack, env=environment(), cwd=node_client).succeeded()
-    (package,) = tmp_path.glob("*.tgz")
-    project = tmp_path / "project"
-    project.mkdir()
-    (project / "package.json").write_text('{"private": true, "type": "module"}')
-    install = ("npm", "install", "--silent", "--no-audit", "--no-fund", "--prefer-offline")
-    run(*install, str(package), env=environment(), cwd=project).succeeded()
     shutil.copy(node_client / "dist" / "example" / "compute.js", project / "compute.js")
     command = ("node", "compute.js", site.targets(1)[0], "add")
     assert run(*command, env=environment(), cwd=project).succeeded().out == "10\n"
+
+
+COMPILER_OPTIONS = {  # those of `tsc --init`, but the types of packages are checked, too
+    "target": "es2022",
+    "types": ["node"],
+    "strict": True,
+    "noUnusedLocals": True,
+    "noUncheckedIndexedAccess": True,
+    "exactOptionalPropertyTypes": True,
+    "verbatimModuleSyntax": True,
+    "isolatedModules": True,
+    "skipLibCheck": False,
+}
+
+
+def words(text: str) -> list[str]:
+    return re.findall(r"\w+", text)
+
+
+@pytest.mark.variant
+@pytest.mark.parametrize(
+    "modules",
+    [
+        pytest.param({"module": "nodenext"}, id="nodenext"),
+        pytest.param({"module": "esnext", "moduleResolution": "bundler"}, id="bundler"),
+    ],
+)
+def test_a_strict_project_compiles_with_all_that_the_package_exports(
+    site: Site, project: Path, modules: dict[str, str]
+) -> None:
+    program = (SOURCE / "test" / "consumer.ts").read_text()
+    declared = (project / "node_modules" / "forebay" / "dist" / "src" / "index.d.ts").read_text()
+    exported = set(words(" ".join(re.findall(r"\{(.*?)\}", declared, re.DOTALL))))
+    assert "createTransport" in exported
+    assert exported <= set(words(program))
+    (project / "consumer.ts").write_text(program)
+    options = {"compilerOptions": {**COMPILER_OPTIONS, **modules}, "files": ["consumer.ts"]}
+    (project / "tsconfig.json").write_text(json.dumps(options))
+    run("node_modules/.bin/tsc", env=environment(), cwd=project).succeeded()
+    command = ("node", "consumer.js", site.targets(1)[0])
+    (printed,) = run(*command, env=environment(), cwd=project).succeeded().messages
+    assert printed == {
+        "sum": 10,
+        "digits": "265252859812191058636308480000000",
+        "product": 5,
+        "code": "OutOfRange",
+        "isOurs": True,
+        "field": "n",
+        "retryMayHelp": False,
+        "retries": [],
+    }
 
 
 @pytest.mark.parametrize("folder", [SOURCE, Path(__file__).parents[1] / "contract/fronts/grpc_js"])

@@ -29,17 +29,17 @@ export interface TransportOptions {
   /** "HOST:PORT,HOST:PORT", or an array. */
   readonly targets: string | readonly string[];
   /** Unset: plain text. */
-  readonly tls?: Tls;
+  readonly tls?: Tls | undefined;
   /** Sent as `authorization: Bearer TOKEN`. Needs TLS, but for targets on this machine. */
-  readonly token?: Token;
+  readonly token?: Token | undefined;
   /** Routes that the gateways have in a file, and not in the `.proto`. */
-  readonly routes?: Routes;
+  readonly routes?: Routes | undefined;
   /** False: each call is attempted once. */
-  readonly resume?: boolean;
+  readonly resume?: boolean | undefined;
   /** Run for each attempt; every call is a stream to them. */
-  readonly interceptors?: readonly Interceptor[];
+  readonly interceptors?: readonly Interceptor[] | undefined;
   /** Called before each further attempt, such as to log it. */
-  readonly onRetry?: (event: RetryEvent) => void;
+  readonly onRetry?: ((event: RetryEvent) => void) | undefined;
 }
 
 /** A further attempt is due. */
