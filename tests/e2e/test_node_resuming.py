@@ -222,6 +222,17 @@ def test_leaving_a_loop_cancels_its_call(site: Site, node_client: Path, seconds:
 
 
 @pytest.mark.variant
+def test_a_callback_for_transient_responses_that_throws_cancels_its_call(
+    site: Site, node_client: Path
+) -> None:
+    wish, name = EchoRequest(text="x", count=1000, seconds=0.2), "node-threw"
+    targets = site.targets()
+    with node_call(node_client, targets, "ServerStream", wish, name, throwOnTransient=True) as call:
+        assert call.failed()["message"] == "enough"
+        site.wait_for_cancel(name)
+
+
+@pytest.mark.variant
 def test_a_detached_call_continues_after_its_caller_cancels(site: Site, node_client: Path) -> None:
     wish = EchoRequest(text="x", count=3, seconds=0.3)
     with node_call(node_client, site.targets(), "Detached", wish, "node-alone") as call:

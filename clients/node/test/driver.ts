@@ -9,6 +9,7 @@ import { createInterface } from "node:readline";
 import {
   createFileRegistry,
   type DescMethod,
+  type DescMethodServerStreaming,
   fromBinary,
   fromJson,
   type JsonValue,
@@ -17,7 +18,7 @@ import {
 } from "@bufbuild/protobuf";
 import { FileDescriptorSetSchema } from "@bufbuild/protobuf/wkt";
 import { Code, type CallOptions } from "@connectrpc/connect";
-import { createClient, createTransport, failureOf, repeatable } from "../src/index.js";
+import { createClient, createTransport, failureOf, items, repeatable } from "../src/index.js";
 
 interface Wish {
   readonly targets: string[];
@@ -32,6 +33,8 @@ interface Wish {
   readonly resume?: boolean;
   /** Leaves the loop after so many responses. */
   readonly leaveAfter?: number;
+  /** Reads transient responses by a callback, which throws. */
+  readonly throwOnTransient?: boolean;
   /** Aborts the signal when a further attempt is due. */
   readonly cancelOnRetry?: boolean;
   /** The requests of a stream are `repeatable`. */
@@ -130,13 +133,21 @@ async function call(input: Message | AsyncIterable<Message>): Promise<Record<str
   ) => AsyncIterable<Message> | Promise<Message>;
   const started = start(input, options);
   let count = 0;
-  for await (const response of "then" in started ? [await started] : started) {
+  for await (const response of "then" in started ? [await started] : read(started)) {
     print({ response: toJson(method.output, response) });
     if (++count === wish.leaveAfter) {
       break;
     }
   }
   return trailer;
+}
+
+function read(responses: AsyncIterable<Message>): AsyncIterable<Message> {
+  const onTransient = () => {
+    throw new Error("enough");
+  };
+  const stream = method as DescMethodServerStreaming;
+  return wish.throwOnTransient ? items(stream, responses, onTransient) : responses;
 }
 
 const input = new Input();
