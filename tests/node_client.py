@@ -86,6 +86,8 @@ class NodeCall:
 
     def _lines(self) -> Iterator[dict[str, Any]]:
         assert self._popen.stdout is not None
+        if self.end:
+            return
         for text in self._popen.stdout:
             line: dict[str, Any] = json.loads(text)
             self.header = line.get("header", self.header)
@@ -93,7 +95,9 @@ class NodeCall:
             if "retry" in line:
                 self.retries.append(line["retry"])
             yield line
-        assert self.end, "the process ended before its call"
+            if self.end:
+                return
+        raise AssertionError("the process ended before its call")
 
 
 @contextmanager
@@ -105,7 +109,10 @@ def node_call(
     call_id: str = "",
     **wishes: Any,
 ) -> Iterator[NodeCall]:
-    """Starts a call of EchoService. The process must end by itself after its call."""
+    """Starts a call of EchoService. When the block and the call have ended, the transport is closed.
+
+    The process must then end by itself.
+    """
     wish = {
         "targets": list(targets),
         "descriptors": _DESCRIPTORS,
@@ -129,6 +136,8 @@ def node_call(
             call = NodeCall(popen)
             yield call
             list(call.responses())
-            assert popen.wait(TIMEOUT_S) == 0
+            assert popen.stdin is not None
+            popen.stdin.close()
+            assert popen.wait(TIMEOUT_S / 2) == 0  # the timer of a deadline would keep it longer
         finally:
             popen.kill()

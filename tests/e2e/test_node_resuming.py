@@ -215,9 +215,7 @@ def test_leaving_a_loop_cancels_its_call(site: Site, node_client: Path, seconds:
     wish = EchoRequest(text="x", count=1000, seconds=seconds)
     targets, call_id = site.targets(), f"node-left-{seconds}"
     with node_call(node_client, targets, "ServerStream", wish, call_id, leaveAfter=2) as call:
-        begun = time.monotonic()
-        assert len(list(call.responses())) == 2  # and the process has ended
-        assert time.monotonic() - begun < TIMEOUT_S / 2
+        assert len(list(call.responses())) == 2
         site.wait_for_cancel(call_id)
 
 

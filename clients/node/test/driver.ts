@@ -2,6 +2,7 @@
 // on standard input are JSON: {"request": …}, {"end": true}, {"fail": true}, {"cancel": true},
 // {"close": true}. Lines on standard output: {"header": …}, {"response": …}, {"retry": …}, at last
 // {"end": …}. If the method takes one request and the wish has none, each {"request"} is a call.
+// The transport stays open until standard input ends: what a call leaves behind can be seen.
 
 import { EventEmitter, once } from "node:events";
 import { readFileSync } from "node:fs";
@@ -152,6 +153,7 @@ function read(responses: AsyncIterable<Message>): AsyncIterable<Message> {
 
 const input = new Input();
 const lines = createInterface({ input: process.stdin });
+const inputEnded = once(lines, "close");
 lines.on("line", (line) => input.read(JSON.parse(line) as Line));
 try {
   print({ end: { code: "Ok", trailer: await calls(input) } });
@@ -159,7 +161,6 @@ try {
   const { code, reason, message } = failureOf(error);
   print({ end: { code: Code[code], reason, message } });
 } finally {
-  lines.close();
-  process.stdin.destroy();
+  await inputEnded;
   await transport.close();
 }
