@@ -109,7 +109,7 @@ def node_call(
     call_id: str = "",
     **wishes: Any,
 ) -> Iterator[NodeCall]:
-    """Starts a call of EchoService. When the block and the call have ended, the transport is closed.
+    """Starts a call of EchoService. After the block and the call, the transport is closed.
 
     The process must then end by itself.
     """
