@@ -58,6 +58,7 @@ def run_commands(system: System) -> None:
 
 
 _GOOD = (
+    ("describe", f"{ECHO[1:]}.Quick"),
     ("ps",),
     ("logs", "canary-0"),
     ("wait", "canary-0"),

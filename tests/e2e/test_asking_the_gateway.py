@@ -16,7 +16,8 @@ import pytest
 from tests.commands import Ran, run
 from tests.e2e.conftest import Site
 from tests.e2e.known_calls import new_id
-from tests.harness import environment, process
+from tests.echo.running import ROOT
+from tests.harness import environment, forebay_gateway, free_port, process
 from tests.protoc import descriptor_set
 from tests.proxies import proxy
 
@@ -54,6 +55,13 @@ def test_call_lists_the_methods_of_the_gateway(elsewhere: Elsewhere) -> None:
     assert f"{ECHO}.ServerStream" in ran.err
     assert "forebay.compute.v1.ComputeService.Add" in ran.err
     assert "Reflection" not in ran.err
+
+
+def test_describe_shows_the_messages_of_the_gateway(elsewhere: Elsewhere) -> None:
+    shown = elsewhere.run("describe", "Quick").succeeded().out
+    declared = f"rpc {ECHO}.Quick(tests.echo.v1.EchoRequest) returns (tests.echo.v1.EchoResponse);"
+    assert shown.startswith(declared)
+    assert "message tests.echo.v1.EchoRequest {\n  string text = 1;\n" in shown
 
 
 def test_logs_and_ps_decode_the_messages_of_the_gateway(elsewhere: Elsewhere) -> None:
@@ -109,6 +117,20 @@ def test_doctor_examines_what_the_gateway_serves(elsewhere: Elsewhere, site: Sit
     assert found["gateway"]["description"] == f"{elsewhere.address}, SERVING"
     assert {"ledger", "broker", "queue add"} <= found.keys()
     assert all(finding["good"] and not finding["fix"] for finding in found.values())
+
+
+@pytest.mark.variant
+def test_doctor_reports_what_only_the_gateway_knows_to_be_wrong(
+    elsewhere: Elsewhere, site: Site
+) -> None:
+    env = {**site.env, "FOREBAY_BROKER_URL": f"redis://127.0.0.1:{free_port()}/0"}
+    with forebay_gateway(env=env, cwd=ROOT) as (_, address):
+        ran = elsewhere.run("doctor", "-t", address, FOREBAY_LEDGER_URL=site.url)
+    assert ran.code == 1
+    assert "ok      broker: " in ran.out
+    assert ran.out.count("problem broker: does not answer (the gateway says so)") == 1
+    assert "        fix: start it, or correct FOREBAY_BROKER_URL" in ran.out
+    assert "problem queue " not in ran.out
 
 
 def test_doctor_tells_problems_of_other_settings_from_those_of_the_gateway(

@@ -14,7 +14,8 @@ from tests.harness import BIN, free_port, process, redis_server, short_folder
 from tests.installed import Installed, Wheel
 
 OF_CLI = {
-    *("call", "cancel", "errors", "logs", "ps", "queues", "top", "wait", "whoami", "workers"),
+    *("call", "cancel", "describe", "errors", "logs", "ps"),
+    *("queues", "top", "wait", "whoami", "workers"),
 }
 OF_GATEWAY = {"acl", "doctor", "gateway", "keys", "routes", "up"}
 NEED_CLICK_ONLY = {"new", "protos"}

@@ -26,6 +26,7 @@ from tests.harness import environment, free_port, process, short_folder
 
 CLIENT_COMMANDS: dict[str, Sequence[str]] = {
     "call": ["Add", "x=1"],
+    "describe": ["Add"],
     "ps": [],
     "wait": ["some-id"],
     "cancel": ["some-id"],

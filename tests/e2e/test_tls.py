@@ -33,6 +33,7 @@ TOLD_WITHIN_S = 15.0
 """It takes 1.5 s at most, and the command's start is subtracted. gRPC alone would try for 20 s."""
 COMMANDS = {
     "call": ["Add", "x=1", "y=2"],
+    "describe": ["Add"],
     "ps": ["--all"],
     "queues": [],
     "workers": [],

@@ -292,8 +292,8 @@ def doctor(
 ) -> None:
     """Check everything that a call needs; report each problem and how to fix it.
 
-    The gateway is asked for methods and workers. The settings and their ledger fill in the rest.
-    With options for settings, everything comes from the settings.
+    The gateway is asked for methods, workers and what it knows to be wrong. The settings and their
+    ledger fill in the rest. With options for settings, methods and workers come from the settings.
     """
     from forebay_gateway.cli.display import show_findings
     from forebay_gateway.cli.doctor import examine

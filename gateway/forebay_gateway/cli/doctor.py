@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine, Mapping, Sequence
+from collections.abc import Coroutine, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from types import MappingProxyType
 from typing import Any
@@ -91,12 +91,22 @@ async def examine(
     )
     if all(gateway.health.good for gateway in gateways):
         findings = [_with_other_settings(finding) for finding in findings]
+    told = [problem for gateway in gateways for problem in gateway.problems]
     return [
         *findings,
         *(gateway.health for gateway in gateways),
+        *_further(told, [*findings, *certificates]),
         *(gateway.identity for gateway in gateways if gateway.identity is not None),
         *certificates,
     ]
+
+
+def _further(told: Iterable[Finding], found: Sequence[Finding]) -> Iterator[Finding]:
+    """What the gateways know to be wrong, each once, but not what a check has found, too."""
+    for one in dict.fromkeys(told):
+        same_subject = [finding for finding in found if finding.subject == one.subject]
+        if not any(one.description in finding.description for finding in same_subject):
+            yield replace(one, description=f"{one.description} (the gateway says so)")
 
 
 def _with_other_settings(finding: Finding) -> Finding:

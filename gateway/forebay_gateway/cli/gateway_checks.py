@@ -1,4 +1,4 @@
-"""Whether gateways answer, and whom they take the caller for; for `forebay doctor`."""
+"""What gateways answer to `forebay doctor`: health, their own problems, the caller's identity."""
 
 from __future__ import annotations
 
@@ -14,6 +14,8 @@ from forebay.cli.connection import CONNECT_OPTIONS, Problem, why_unavailable
 from forebay.cli.target import Target
 from forebay.resume.targets import read_targets
 from forebay.rpc_errors import of_rpc_error
+from forebay.v1.calls_pb2 import ListProblemsRequest, ListProblemsResponse
+from forebay.v1.calls_pb2_grpc import CallServiceStub
 from forebay_gateway.cli.finding import Finding
 from forebay_gateway.cli.identity_checks import identity_finding
 
@@ -22,9 +24,13 @@ _NOT_THERE = "start `forebay gateway` or `forebay up`, or give its address with 
 
 
 class Examined(NamedTuple):
-    """A gateway's health and, if it answers and knows its callers, the caller's identity."""
+    """A gateway's health and, if it answers, its own problems.
+
+    If it knows its callers, the caller's identity, too.
+    """
 
     health: Finding
+    problems: Sequence[Finding] = ()
     identity: Finding | None = None
 
 
@@ -48,7 +54,23 @@ async def _examined(address: str, target: Target, problem: Problem | None) -> Ex
     name = health_pb2.HealthCheckResponse.ServingStatus.Name(status)
     fix = "" if serving else "fix ledger and broker; the gateway then recovers by itself"
     health = Finding("gateway", serving, f"{address}, {name}", fix)
-    return Examined(health, await identity_finding(address, target))
+    problems, identity = await asyncio.gather(
+        _problems(address, target), identity_finding(address, target)
+    )
+    return Examined(health, problems, identity)
+
+
+async def _problems(address: str, target: Target) -> list[Finding]:
+    """What the gateway knows to be wrong; none if it does not tell this caller."""
+    async with aio_dial(address, target.credentials(), target.token(), ()) as channel:
+        stub = CallServiceStub(channel)
+        try:
+            listed: ListProblemsResponse = await stub.ListProblems(
+                ListProblemsRequest(), timeout=_TIMEOUT_S
+            )
+        except grpc.aio.AioRpcError:
+            return []
+    return [Finding(one.subject, False, one.description, one.fix) for one in listed.problems]
 
 
 def _unreachable(address: str, problem: Problem) -> Finding:

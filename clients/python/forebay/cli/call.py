@@ -28,6 +28,7 @@ from forebay.cli.connection import NoServer, server_at
 from forebay.cli.ctrl_c import CancelOnCtrlC
 from forebay.cli.errors import fail, show_id
 from forebay.cli.message_json import as_dict
+from forebay.cli.method_names import find_method
 from forebay.cli.options import SERVICE_FORMS, routes_option, service_option, target_option
 from forebay.cli.progress_bar import ProgressBar
 from forebay.cli.services import methods_of
@@ -142,7 +143,8 @@ def call(
     }
     metadata = request_metadata(options, headers)
     given_id = dict(metadata).get(CALL_ID)
-    found = _method(method, _methods(target, services, routes, given_id))
+    methods = {one.name: one for one in _methods(target, services, routes, given_id)}
+    found = methods[find_method(method, methods)]
     if wait and found.operation is None:
         raise click.ClickException(f"--wait is for methods that return an operation: {found.name}")
     messages = list(request_messages(found, fields, requests))
@@ -271,12 +273,3 @@ def _shortened(value: Any) -> Any:
         digest = hashlib.sha256(value.encode()).hexdigest()[:16]
         return f"{start}…{end} ({len(value)} characters, sha256 {digest}…)"
     return value
-
-
-def _method(name: str, methods: Sequence[Method]) -> Method:
-    found = [m for m in methods if name in (m.name, m.name.rpartition(".")[2], m.path[1:])]
-    if len(found) != 1:
-        served = ", ".join(method.name for method in methods)
-        problem = "no such method" if not found else "several methods have this name"
-        raise click.ClickException(f"{name}: {problem}; give one of: {served}")
-    return found[0]

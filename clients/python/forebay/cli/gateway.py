@@ -144,6 +144,13 @@ class Gateway:
         )
         return listed.methods
 
+    def description(self, method: str) -> calls_pb2.DescribeMethodResponse:
+        """The messages of the method with this full name."""
+        described: calls_pb2.DescribeMethodResponse = self._unary(
+            self._calls.DescribeMethod, calls_pb2.DescribeMethodRequest(method=method)
+        )
+        return described
+
     def who_am_i(self) -> calls_pb2.WhoAmIResponse:
         """Whom the gateway takes this caller for."""
         found: calls_pb2.WhoAmIResponse = self._unary(self._calls.WhoAmI, calls_pb2.WhoAmIRequest())
