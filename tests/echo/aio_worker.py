@@ -57,6 +57,9 @@ async def act(request: EchoRequest, context: Any) -> None:
             options = dict(context.invocation_metadata())
             await context.send_initial_metadata((("x-initial", options.get("x-wish", "none")),))
             context.set_trailing_metadata((("x-trailing", "t"), ("x-trailing-bin", b"\x00\xff")))
+        case "log the text":
+            logging.getLogger("shop.orders").debug("sold %s", request.text)
+            print(f"printed {request.text}")  # noqa: T201 - Celery logs it
         case "sleep":
             await sleep(request)
         case "insist":

@@ -26,22 +26,30 @@ def echo_gateway(env: dict[str, str]) -> Iterator[tuple[Process, str]]:
 
 @contextlib.contextmanager
 def echo_worker(
-    env: Mapping[str, str], pool: str = "threads", slots: int = 2, app: str = ECHO_APP
+    env: Mapping[str, str],
+    pool: str = "threads",
+    slots: int = 2,
+    app: str = ECHO_APP,
+    level: str = "INFO",
 ) -> Iterator[Process]:
     """A worker of EchoService, ready. Its pool may be asyncio, which is Forebay's."""
-    with starting_echo_worker(env, pool, slots, app) as worker:
+    with starting_echo_worker(env, pool, slots, app, level) as worker:
         worker.wait_for(r" ready\.")
         yield worker
 
 
 def starting_echo_worker(
-    env: Mapping[str, str], pool: str = "threads", slots: int = 2, app: str = ECHO_APP
+    env: Mapping[str, str],
+    pool: str = "threads",
+    slots: int = 2,
+    app: str = ECHO_APP,
+    level: str = "INFO",
 ) -> contextlib.AbstractContextManager[Process]:
     """The same, but not yet ready."""
     name = f"test-{free_port()}@%h"
     pool, variables = pool_option(pool)
     return process(
-        *["celery", "-A", app, "worker", "-Q", "echo", "-l", "INFO", "-n", name],
+        *["celery", "-A", app, "worker", "-Q", "echo", "-l", level, "-n", name],
         *["--pool", pool, "--concurrency", str(slots), "--without-mingle", "--without-gossip"],
         env={**env, **variables},
         cwd=ROOT,

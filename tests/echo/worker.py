@@ -87,6 +87,9 @@ def act(request: EchoRequest, context: grpc.ServicerContext) -> None:
             die_once(request.text)
         case "log":
             logging.getLogger("shop.orders").warning("no stock")
+        case "log the text":
+            logging.getLogger("shop.orders").debug("sold %s", request.text)
+            print(f"printed {request.text}")  # noqa: T201 - Celery logs it
         case "span":
             with trace.get_tracer("shop").start_as_current_span("look up"):
                 logging.getLogger("shop.orders").info("looked up")

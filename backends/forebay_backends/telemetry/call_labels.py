@@ -50,11 +50,17 @@ class CallLabels:
 NO_CALL = CallLabels()
 
 _labels: ContextVar[CallLabels] = ContextVar("forebay_call", default=NO_CALL)
+_latest: ContextVar[CallLabels] = ContextVar("forebay_latest_call", default=NO_CALL)
 
 
 def current_call() -> CallLabels:
     """The labels of the call that the current task or thread serves; `NO_CALL` without one."""
     return _labels.get()
+
+
+def latest_call() -> CallLabels:
+    """The labels of the block that the current task or thread left last; `NO_CALL` without one."""
+    return _latest.get()
 
 
 def label_task(labels: CallLabels) -> None:
@@ -75,11 +81,19 @@ def about_call(
 ) -> Iterator[CallLabels]:
     """Labels the lines that are logged in the block."""
     labels = CallLabels(method, call_id, attempt, traceparent, tenant)
+    with labelled(labels):
+        yield labels
+
+
+@contextmanager
+def labelled(labels: CallLabels) -> Iterator[None]:
+    """Labels the lines that are logged in the block with those of a call that is known."""
     token = _labels.set(labels)
     try:
-        yield labels
+        yield
     finally:
         _labels.reset(token)
+        _latest.set(labels)
 
 
 def stored_traceparent(metadata: call_pb2.Metadata) -> str:

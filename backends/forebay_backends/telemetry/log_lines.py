@@ -14,7 +14,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
 
-from forebay_backends.telemetry.call_labels import current_call
+from forebay_backends.telemetry.call_labels import current_call, latest_call
 
 _LABELS = ("call_id", "attempt", "method", "tenant", "trace_id", "span_id")
 _PREFIX = "forebay_"
@@ -30,7 +30,9 @@ def label_log_records() -> None:
 
     def labelled(*args: Any, **kwargs: Any) -> logging.LogRecord:
         record = make_record(*args, **kwargs)
-        call = current_call()
+        call, latest = current_call(), latest_call()
+        if latest.call_id == _celerys_task(record) and call.attempt in (0, latest.attempt):
+            call = latest  # Celery tells of the end of a task
         fields = record.__dict__
         fields["forebay_call_id"] = call.call_id
         fields["forebay_attempt"] = call.attempt or ""
@@ -91,6 +93,12 @@ class JsonLines(logging.Formatter):
         if record.stack_info:
             line["stack"] = self.formatStack(record.stack_info)
         return json.dumps(line, ensure_ascii=False)
+
+
+def _celerys_task(record: logging.LogRecord) -> str | None:
+    """The id of the task in a line of Celery's, without the number of its attempt."""
+    task_id = record.args.get("id") if isinstance(record.args, dict) else None
+    return task_id.partition("#")[0].rpartition("/")[2] if isinstance(task_id, str) else None
 
 
 def _labels_of(record: logging.LogRecord) -> dict[str, Any]:

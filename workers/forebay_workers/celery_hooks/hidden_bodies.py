@@ -1,6 +1,7 @@
 """Keeps the bodies of messages out of Celery's log: those of ephemeral calls hold requests.
 
-Celery logs the body of a message that it can't read, or whose task is not registered.
+Celery logs the body of a message that it can't read, or whose task is not registered; at level
+DEBUG, the start of each message that a pool gets.
 """
 
 from __future__ import annotations
@@ -16,12 +17,13 @@ _BODY_AT = {
     _celery.UNKNOWN_TASK_ERROR: 1,
     _celery.INVALID_TASK_ERROR: 1,
     _celery.MESSAGE_DECODE_ERROR: 4,
+    "TaskPool: Apply %s (args:%s kwargs:%s)": 1,
 }
 """For each of Celery's format strings, the index of the argument that has the body."""
 
 
 class HiddenBodies(logging.Filter):
-    """For the logger `celery.worker.consumer.consumer`."""
+    """For the loggers `celery.worker.consumer.consumer` and `celery.pool`."""
 
     def filter(self, record: logging.LogRecord) -> bool:
         at, given = _BODY_AT.get(str(record.msg)), record.args

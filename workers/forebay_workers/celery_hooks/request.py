@@ -6,8 +6,8 @@ import os
 import time
 from base64 import b64decode
 from collections import Counter
-from collections.abc import Mapping
-from contextlib import suppress
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager, suppress
 from functools import cached_property
 from queue import Empty, SimpleQueue
 from typing import Any, TypeVar, cast
@@ -18,6 +18,7 @@ from celery.worker.request import Request
 from forebay.v1 import call_pb2
 from forebay_backends.ledger.keys import CallKey
 from forebay_backends.ledger.presence import RunningTask
+from forebay_backends.telemetry.call_labels import CallLabels, about_call, stored_traceparent
 from forebay_workers.celery_hooks.begun_batches import BegunBatches
 
 Attempt = tuple[CallKey, int]
@@ -65,6 +66,10 @@ class CallRequest(Request):
         """Returns the calls with their attempt numbers, which are 1 for ephemeral calls."""
         return self.durable or [(call, 1) for call in self.calls]
 
+    def about(self) -> AbstractContextManager[CallLabels]:
+        """Labels log lines with the request's call; with the first, if there are several."""
+        return about_calls(self.attempts, self.batch)
+
     @property
     def pool_pid(self) -> int | None:
         """Returns the id of the pool child that runs the request; None if no child does."""
@@ -88,19 +93,36 @@ class CallRequest(Request):
     ) -> None:
         """Called by Celery when the task raised or its process died."""
         self._failed()
-        super().on_failure(exc_info, send_failed_event, return_ok)
+        with self.about():
+            super().on_failure(exc_info, send_failed_event, return_ok)
 
     def on_timeout(self, soft: bool, timeout: float) -> None:
         """Called by Celery when one of its own time limits has passed."""
         if not soft:
             self._failed()
-        super().on_timeout(soft, timeout)
+        with self.about():
+            super().on_timeout(soft, timeout)
 
     def _failed(self) -> None:
         for attempt in self.durable:
             failed_attempts.put(attempt)
         if self.batch is not None:
             lost_batches.put((self.id, self.batch.reply_channel))
+
+
+def about_calls(
+    attempts: Sequence[Attempt], batch: call_pb2.Batch | None
+) -> AbstractContextManager[CallLabels]:
+    """Labels log lines with the first of a message's calls.
+
+    Only ephemeral calls bring their trace: that of a durable call is in its record.
+    """
+    call, attempt = attempts[0]
+    if batch is None:
+        return about_call(call.id, attempt, tenant=call.owner)
+    first = batch.members[0]
+    traceparent = stored_traceparent(first.metadata)
+    return about_call(call.id, first.attempt or 1, batch.method, traceparent, call.owner)
 
 
 def calls_of(batch: call_pb2.Batch) -> tuple[CallKey, ...]:

@@ -94,7 +94,7 @@ class _Task:
                     _log.info("call %s is not begun: %s", call, begun.why)
                     return
                 end = await self._run(call, attempt, begun, labels)
-                log_refused_end(end, await self._ledger.run(end))
+                log_refused_end(end, labels, await self._ledger.run(end))
 
     async def _run(
         self, call: CallKey, attempt: int, begun: Begun, labels: CallLabels

@@ -33,7 +33,7 @@ from forebay_backends.ledger.operations.attempts import (
 from forebay_backends.ledger.operations.base import Operation, Refusal, Refused
 from forebay_backends.ledger.outcome import outcome_of_error
 from forebay_backends.ledger.seals import Seals
-from forebay_backends.telemetry.call_labels import about_call
+from forebay_backends.telemetry.call_labels import NO_CALL, CallLabels, about_call, labelled
 from forebay_workers.celery_hooks.request import Attempt
 from forebay_workers.handler.context import POLL_INTERVAL_S, CallContext
 from forebay_workers.handler.flow_control import FlowControl
@@ -60,11 +60,13 @@ def run_calls(
     shares_task = len(attempts) > 1
     trace = runtime.task_trace(len(attempts))
     end: Operation[Any] | None = None
+    ending = NO_CALL
     with runtime.control.reserved(attempts):
         for call, attempt in attempts:
             operation = begin(call, attempt, runtime.worker, runtime.control.channel)
-            begun = _run_both(runtime, end, operation)
+            begun = _run_both(runtime, end, ending, operation)
             with about_call(call.id, attempt, method.name, tenant=call.owner) as labels:
+                ending = labels
                 if isinstance(begun, Refused):
                     _log.info("call %s is not begun: %s", call, begun.why)
                     end = None
@@ -79,7 +81,7 @@ def run_calls(
                 context.trace(trace, method, labels)
                 end = _run_call(runtime, method, handler, begun, context, shares_task=shares_task)
     if end is not None:
-        log_refused_end(end, retry_while_unavailable(partial(runtime.ledger.run, end)))
+        log_refused_end(end, ending, retry_while_unavailable(partial(runtime.ledger.run, end)))
 
 
 def failed(seals: Seals, call: CallKey, attempt: int, error: ItemsLost) -> Operation[Any]:
@@ -111,23 +113,25 @@ def ended(
 
 
 def _run_both(
-    runtime: Runtime, end: Operation[Any] | None, begin: Operation[Begun | Refused]
+    runtime: Runtime,
+    end: Operation[Any] | None,
+    ending: CallLabels,
+    begin: Operation[Begun | Refused],
 ) -> Begun | Refused:
-    """Ends one call, if `end` is given, and begins another; returns the latter's reply."""
+    """Ends the call `ending`, if `end` is given, and begins another; returns the latter's reply."""
     if end is None:
         return retry_while_unavailable(partial(runtime.ledger.run, begin))
     ended, begun = retry_while_unavailable(partial(runtime.ledger.run_all, [end, begin]))
-    log_refused_end(end, ended)
+    log_refused_end(end, ending, ended)
     reply: Begun | Refused = begun
     return reply
 
 
-def log_refused_end(end: Operation[Any], refused: object) -> None:
+def log_refused_end(end: Operation[Any], ending: CallLabels, refused: object) -> None:
     """Logs, if the ledger refused `end`, that the call had ended before its handler."""
     if isinstance(refused, Refused):
-        call = CallKey.parse(str(end.arguments[0]))
-        with about_call(call.id, tenant=call.owner):
-            _log.info("call %s ended before its handler: %s", call, refused.why)
+        with labelled(ending):
+            _log.info("call %s ended before its handler: %s", end.arguments[0], refused.why)
 
 
 def _context(

@@ -69,6 +69,7 @@ class CallContext(grpc.ServicerContext):
         self._caller = caller
         self.attempt = attempt
         self.span: AttemptSpan | None = None
+        self.labels = CallLabels(call_id=call.id, attempt=attempt, tenant=call.owner)
         self.stopped: str | None = None
         self.cancelled = False  # by the handler itself, with `cancel`
         self.flow = flow
@@ -91,6 +92,7 @@ class CallContext(grpc.ServicerContext):
 
         `number` is the attempt's, if it is not that of the context.
         """
+        self.labels = labels
         if trace is None:
             labels.traceparent = traceparent_of(self._metadata)
             return

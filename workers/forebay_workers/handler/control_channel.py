@@ -27,7 +27,7 @@ from forebay_backends.ledger.operations.attempts import read_flow
 from forebay_backends.ledger.operations.base import Refused
 from forebay_backends.ledger.pubsub import listen
 from forebay_backends.signing.keyring import SignatureError
-from forebay_backends.telemetry.call_labels import about_call
+from forebay_backends.telemetry.call_labels import labelled
 from forebay_backends.urls import RedisServer
 from forebay_workers.handler.context import CallContext
 from forebay_workers.handler.process_exit import CLOSE_TIMEOUT_S
@@ -182,9 +182,9 @@ class ControlChannel:
             loop.call_later(self._grace_s, self._kill_if_running, *name)
 
     def _kill_if_running(self, key: str, attempt: int) -> None:
-        if (key, attempt) in self._shared:
-            call = CallKey.parse(key)
-            with about_call(call.id, attempt, tenant=call.owner):
+        context = self._running.get((key, attempt))
+        if context is not None and (key, attempt) in self._shared:
+            with labelled(context.labels):
                 _log.warning("call %s was stopped and still runs; its pool child kills itself", key)
             os.kill(os.getpid(), signal.SIGKILL)
 

@@ -21,7 +21,6 @@ import threading
 import time
 from collections import defaultdict
 from collections.abc import Callable, Collection, Coroutine
-from contextlib import AbstractContextManager
 from dataclasses import replace
 from functools import partial
 from typing import Any, Protocol
@@ -43,7 +42,7 @@ from forebay_backends.ledger.seals import Seals
 from forebay_backends.reaper import REAP_INTERVAL_S, Reaper, RepairCounts, count_lapses
 from forebay_backends.settings import Settings
 from forebay_backends.signing.keyring import NO_KEYS, Keyring, SignatureError
-from forebay_backends.telemetry.call_labels import CallLabels, about_call, stored_traceparent
+from forebay_backends.telemetry.call_labels import about_call
 from forebay_backends.urls import RedisServer
 from forebay_workers.celery_hooks.fork_pause import ForkPause
 from forebay_workers.celery_hooks.request import (
@@ -330,7 +329,7 @@ def _kill(request: CallRequest) -> None:
     """Kills the pool child that runs a request whose grace has passed, if that is safe."""
     if request.pool_pid is None:
         if request.begun:
-            with _about(request):
+            with request.about():
                 _log.warning(
                     "call %s was stopped and its handler still runs: only the prefork pool can "
                     "end it; let the handler check context.is_active()",
@@ -339,18 +338,10 @@ def _kill(request: CallRequest) -> None:
         return
     if len(request.calls) > 1:
         return  # the child knows which of the calls runs, and kills itself (control_channel.py)
-    with _about(request):
+    with request.about():
         _log.warning("call %s was stopped and still runs; its pool child is killed", request.id)
     with contextlib.suppress(ProcessLookupError):
         os.kill(request.pool_pid, signal.SIGKILL)
-
-
-def _about(request: CallRequest) -> AbstractContextManager[CallLabels]:
-    """Labels log lines with the request's call; with the first, if there are several."""
-    call, attempt = request.attempts[0]
-    metadata = request.batch.members[0].metadata if request.batch is not None else None
-    traceparent = "" if metadata is None else stored_traceparent(metadata)
-    return about_call(call.id, attempt, traceparent=traceparent, tenant=call.owner)
 
 
 def _has_died(pid: int) -> bool:

@@ -129,7 +129,8 @@ def _filter_logs() -> None:
         logger = logging.getLogger(name)
         if not any(isinstance(each, RepeatFilter) for each in logger.filters):
             logger.addFilter(RepeatFilter())
-    logging.getLogger(_DROPPING_LOGGER).addFilter(HiddenBodies())
+    for name in (_DROPPING_LOGGER, "celery.pool"):
+        logging.getLogger(name).addFilter(HiddenBodies())
 
 
 def on_worker_ready(sender: Any, **_: object) -> None:

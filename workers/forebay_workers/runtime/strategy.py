@@ -16,8 +16,13 @@ from celery.worker import strategy as celery_strategy
 from forebay.errors import BackendUnavailable
 from forebay.v1 import call_pb2
 from forebay_backends.ledger.operations.attempts import claim
-from forebay_backends.telemetry.call_labels import about_call
-from forebay_workers.celery_hooks.request import Attempt, attempts_of, calls_of, reserved_calls
+from forebay_workers.celery_hooks.request import (
+    Attempt,
+    about_calls,
+    attempts_of,
+    calls_of,
+    reserved_calls,
+)
 from forebay_workers.runtime import process
 
 _log = logging.getLogger(__name__)
@@ -30,36 +35,48 @@ def strategy(task: Any, app: Any, consumer: Any) -> Any:
     def claim_then_handle(
         message: Any, body: Any, ack: Any, reject: Any, callbacks: Any, **options: Any
     ) -> Any:
-        refusal = _refusal(message)
-        if refusal is not None:
-            task_id = message.headers.get("id")
-            tenant, _, call_id = str(task_id).partition("#")[0].rpartition("/")
-            with about_call(call_id, tenant=tenant):
-                _log.info("call %s is not begun: %s", task_id, refusal)
+        try:
+            batch, attempts = _calls(message)
+        except Exception as error:  # anyone may write to the queue; also raised for pickle
+            why = f"its message is not Forebay's: {type(error).__name__}"
+            _log.info("call %s is not begun: %s", message.headers.get("id"), why)
             ack(_log, consumer.connection_errors)
             return None
-        return handle(message, body, ack, reject, callbacks, **options)
+        with about_calls(attempts, batch):
+            refusal = _refusal(attempts) if batch is None else _refusal_of_batch(batch)
+            if refusal is None:
+                return handle(message, body, ack, reject, callbacks, **options)
+            _log.info("call %s is not begun: %s", message.headers.get("id"), refusal)
+            ack(_log, consumer.connection_errors)
+            return None
 
     return claim_then_handle
 
 
-def _refusal(message: Any) -> str | None:
-    """Returns why no call of the message may begin here; None if one may, or if `begin` decides.
+def _calls(message: Any) -> tuple[call_pb2.Batch | None, Sequence[Attempt]]:
+    """The message's batch, if it is of ephemeral calls, and its calls; raises for other forms."""
+    _, kwargs, _ = message.payload
+    if "batch" in kwargs:
+        batch = call_pb2.Batch.FromString(b64decode(kwargs["batch"]))
+        attempts = [(call, 1) for call in calls_of(batch)]
+    else:
+        batch, attempts = None, attempts_of(kwargs)
+    if not attempts:
+        raise KeyError("call")
+    return batch, attempts
+
+
+def _refusal_of_batch(batch: call_pb2.Batch) -> str | None:
+    keeper = process.current_worker().keeper
+    accepted = keeper is None or keeper.accept_batch(calls_of(batch))
+    return None if accepted else "its callers have disconnected"
+
+
+def _refusal(attempts: Sequence[Attempt]) -> str | None:
+    """Returns why no durable call may begin here; None if one may, or if `begin` decides.
 
     Raises nothing: after an exception the worker would consume no more messages.
     """
-    try:
-        _, kwargs, _ = message.payload
-        if "batch" in kwargs:
-            batch = call_pb2.Batch.FromString(b64decode(kwargs["batch"]))
-            keeper = process.current_worker().keeper
-            accepted = keeper is None or keeper.accept_batch(calls_of(batch))
-            return None if accepted else "its callers have disconnected"
-        attempts = attempts_of(kwargs)
-        if not attempts:
-            raise KeyError("call")
-    except Exception as error:  # anyone may write to the queue; also raised for pickle
-        return f"its message is not Forebay's: {type(error).__name__}"
     reserved = reserved_calls()
     reserved_attempts = {attempt for request in reserved for attempt in request.durable}
     if reserved_attempts.issuperset(attempts):

@@ -121,3 +121,30 @@ async def test_a_tasks_labels_are_filled_in_as_they_become_known() -> None:
 def test_naming_a_call_outside_of_one_labels_nothing() -> None:
     name_call("a")
     assert TEXT.format(record()) == "WARNING shop.orders: no stock"
+
+
+def of_task(task_id: str) -> logging.LogRecord:
+    """A line of Celery's about a task."""
+    logger, about = logging.getLogger("celery.app.trace"), {"id": task_id}
+    return logger.makeRecord(
+        "celery", logging.INFO, "f.py", 1, "Task %(id)s succeeded", (about,), None
+    )
+
+
+def test_celerys_line_about_the_task_of_the_latest_call_has_its_labels() -> None:
+    with about_call("a", 2, traceparent=TRACEPARENT, tenant="acme"):
+        pass
+    assert json.loads(JsonLines().format(of_task("acme/a#2")))["attempt"] == 2
+    with about_call("a", 2):  # which does not know the trace
+        made = of_task("acme/a#2")
+    assert json.loads(JsonLines().format(made))["trace_id"] == TRACEPARENT[3:35]
+
+
+def test_celerys_line_about_another_task_or_attempt_has_not() -> None:
+    with about_call("a", 2, traceparent=TRACEPARENT):
+        pass
+    assert "call_id" not in json.loads(JsonLines().format(of_task("b")))
+    with about_call("a", 3):
+        made = of_task("a#3")
+    shown = json.loads(JsonLines().format(made))
+    assert (shown["attempt"], shown.get("trace_id")) == (3, None)

@@ -19,10 +19,11 @@ BODY = "{'batch': 'a request'} (22b)"
         (consumer.UNKNOWN_TASK_ERROR, "'orders.place'", BODY, {"id": "a"}, {}),
         (consumer.INVALID_TASK_ERROR, "no id", BODY),
         (consumer.MESSAGE_DECODE_ERROR, "error", "json", "utf-8", "{}", BODY),
+        ("TaskPool: Apply %s (args:%s kwargs:%s)", "trace", f"('id', {BODY})", "{}"),
     ],
-    ids=["format", "task", "invalid", "encoding"],
+    ids=["format", "task", "invalid", "encoding", "pool"],
 )
-def test_a_message_that_celery_drops_is_logged_without_its_body(args: tuple[object, ...]) -> None:
+def test_celery_logs_no_body_of_a_message(args: tuple[object, ...]) -> None:
     record = logging.LogRecord("celery", logging.ERROR, "f.py", 1, str(args[0]), args[1:], None)
     assert BODY in record.getMessage()
     assert HiddenBodies().filter(record)
