@@ -47,7 +47,8 @@ class OutageLog:
 
     def failed(self, error: Exception) -> None:
         now = self._clock()
-        cause = error_text(error.__cause__ or error)
+        # The cause of asyncio's TimeoutError is how it stops what takes too long.
+        cause = error_text(error if isinstance(error, TimeoutError) else error.__cause__ or error)
         if self._began is None:
             self._began, self._repeat_at = now, now + self._repeat_s
             self._log.warning("%s: %s", self._begins, cause)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 
 import pytest
@@ -54,3 +55,13 @@ def test_a_librarys_repeated_warnings_pass_once_in_30_s_and_others_pass() -> Non
     clock.now += 30.0
     assert passes(logging.ERROR, "Cannot connect: %s", 3)
     assert not passes(logging.ERROR, "Cannot connect: %s", 4)
+
+
+async def test_a_timeout_is_named_as_one(caplog: pytest.LogCaptureFixture) -> None:
+    outage = OutageLog(LOG, "the broker does not answer", "the broker answers again")
+    try:
+        async with asyncio.timeout(0):
+            await asyncio.sleep(1)
+    except TimeoutError as error:
+        outage.failed(error)
+    assert caplog.messages == ["the broker does not answer: TimeoutError()"]
