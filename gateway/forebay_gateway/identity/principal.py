@@ -23,7 +23,8 @@ class Principal:
     expires_at: float | None = None
 
     def __hash__(self) -> int:
-        return hash(self.subject)  # every call looks its caller up; all fields would take 0.5 µs
+        # Every call looks its caller up; the other fields differ less, and take half of the time.
+        return hash((self.subject, self.key_id, self.expires_at))
 
 
 NOBODY = Principal()
