@@ -24,7 +24,13 @@ from forebay_backends.telemetry.span_fields import (
     messaging_attributes,
     server_attributes,
 )
-from forebay_backends.telemetry.trace_context import Pairs, remote_context, traceparent
+from forebay_backends.telemetry.trace_context import (
+    Pairs,
+    UnsampledSpan,
+    remote_context,
+    traceparent,
+    unsampled,
+)
 
 T = TypeVar("T")
 
@@ -49,9 +55,9 @@ class TaskTrace:
         tenant: str = "",
     ) -> AttemptSpan:
         """Starts the CONSUMER span of an attempt, below the PRODUCER span in the metadata."""
+        if text := unsampled(metadata):
+            return AttemptSpan(UnsampledSpan(metadata), text)
         producer = remote_context(metadata)
-        if producer is not None and not producer.trace_flags.sampled:
-            return AttemptSpan(NonRecordingSpan(producer))
         context, links = NOTHING, []
         if producer is not None and attempt == 1:
             context = trace.set_span_in_context(NonRecordingSpan(producer), context)
@@ -77,7 +83,8 @@ class TaskTrace:
         )
         if self._first is None and self._size > 1:
             self._first = span.get_span_context()
-        return _SampledAttempt(span) if span.is_recording() else AttemptSpan(span)
+        kind = _SampledAttempt if span.is_recording() else AttemptSpan
+        return kind(span, traceparent(span.get_span_context()))
 
 
 class AttemptSpan:
@@ -85,12 +92,9 @@ class AttemptSpan:
 
     is_recording = False
 
-    def __init__(self, span: Span) -> None:
+    def __init__(self, span: Span, traceparent: str) -> None:
         self._span = span
-
-    @property
-    def traceparent(self) -> str:
-        return traceparent(self._span.get_span_context())
+        self.traceparent = traceparent
 
     def run(self, run: Callable[[], T]) -> T:
         """Calls `run` with the span as the current one, in a context of its own."""
@@ -112,8 +116,8 @@ class _SampledAttempt(AttemptSpan):
 
     is_recording = True
 
-    def __init__(self, span: Span) -> None:
-        super().__init__(span)
+    def __init__(self, span: Span, traceparent: str) -> None:
+        super().__init__(span, traceparent)
         self._items = ItemEvents()
 
     def on_item(self) -> None:

