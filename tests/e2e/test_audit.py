@@ -274,6 +274,12 @@ def test_whoami_without_a_token_says_what_to_send(system: System) -> None:
     assert "Bearer" in ran.err
 
 
+def test_doctor_tells_whom_the_gateway_does_not_tell_its_problems(system: System) -> None:
+    silence = f"ok      gateway: {system.address} does not tell you its problems: "
+    assert f"{silence}PERMISSION_DENIED\n" in system.run("doctor", "rita").out
+    assert f"{silence}UNAUTHENTICATED\n" in system.run("doctor", None).out
+
+
 def test_doctor_tells_what_the_token_may_do(system: System) -> None:
     findings = {one["subject"]: one for one in system.run("doctor", "rita", "--json").messages}
     assert findings["identity"] == {

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Coroutine, Mapping, Sequence
 from dataclasses import replace
 from types import MappingProxyType
 from typing import Any
@@ -14,7 +14,7 @@ from forebay.cli.connection import Problem
 from forebay.cli.target import Target
 from forebay.errors import BackendUnavailable
 from forebay.routes import Method
-from forebay.v1.calls_pb2 import MethodProblemKind, ServedMethod
+from forebay.v1.calls_pb2 import ServedMethod
 from forebay_backends.broker.amqp_errors import fix_of
 from forebay_backends.ledger.client import Ledger
 from forebay_backends.ledger.permissions import missing_rule
@@ -24,23 +24,23 @@ from forebay_backends.settings import CeleryApplication, Settings
 from forebay_backends.urls import AmqpServer, RedisServer, redacted
 from forebay_gateway.cli.certificate_checks import certificate_findings
 from forebay_gateway.cli.end_task_checks import end_task_findings
-from forebay_gateway.cli.finding import Finding, counted
-from forebay_gateway.cli.gateway_checks import examined_gateways
+from forebay_gateway.cli.finding import Finding
+from forebay_gateway.cli.gateway_checks import examined_gateways, problems_not_found
 from forebay_gateway.cli.plain_checks import (
     consumers_of_application,
     known_applications,
     plain_findings,
 )
-from forebay_gateway.cli.served_methods import is_known, served_methods
+from forebay_gateway.cli.served_methods import served_methods
 from forebay_gateway.cli.signing_checks import signing_finding
 from forebay_gateway.cli.trials import try_amqp_broker, try_ledger, try_redis_broker
+from forebay_gateway.cli.worker_checks import worker_findings
 from forebay_gateway.plain.brokers.base import PlainResults
 from forebay_gateway.plain.brokers.choice import make_results
 from forebay_gateway.server.methods import applications_of, needs_main_broker
 
 _BACKENDS = ("ledger", "broker", "result backend")
 _OTHER_SETTINGS = "if the gateway has other settings than these, name its file in FOREBAY_CONFIG"
-_NO_CONSUMER = MethodProblemKind.METHOD_PROBLEM_KIND_NO_CONSUMER
 
 
 async def find_workers(settings: Settings) -> Sequence[WorkerPresence] | None:
@@ -82,7 +82,7 @@ async def examine(
         if served is None:
             served = served_methods(ours, workers, {})
         names = {method.name for method in ours}
-        findings += _workers([method for method in served if method.name in names])
+        findings += worker_findings([method for method in served if method.name in names])
         findings += await end_task_findings(settings, ours, workers or ())
     silent = [address for address, problem in unreachable.items() if not problem.is_of_tls]
     gateways, certificates = await asyncio.gather(
@@ -91,22 +91,14 @@ async def examine(
     )
     if all(gateway.health.good for gateway in gateways):
         findings = [_with_other_settings(finding) for finding in findings]
-    told = [problem for gateway in gateways for problem in gateway.problems]
+    reported = [problem for gateway in gateways for problem in gateway.reported]
     return [
         *findings,
         *(gateway.health for gateway in gateways),
-        *_further(told, [*findings, *certificates]),
-        *(gateway.identity for gateway in gateways if gateway.identity is not None),
+        *problems_not_found(reported, [*findings, *certificates]),
+        *(note for gateway in gateways for note in gateway.notes),
         *certificates,
     ]
-
-
-def _further(told: Iterable[Finding], found: Sequence[Finding]) -> Iterator[Finding]:
-    """What the gateways know to be wrong, each once, but not what a check has found, too."""
-    for one in dict.fromkeys(told):
-        same_subject = [finding for finding in found if finding.subject == one.subject]
-        if not any(one.description in finding.description for finding in same_subject):
-            yield replace(one, description=f"{one.description} (the gateway says so)")
 
 
 def _with_other_settings(finding: Finding) -> Finding:
@@ -286,30 +278,3 @@ async def _result_backend(application: CeleryApplication, server: PlainResults) 
     finally:
         await server.close()
     return Finding(subject, True, shown)
-
-
-def _workers(methods: Sequence[ServedMethod]) -> list[Finding]:
-    """A finding for each queue, and one for each other problem with a method's workers."""
-    if not all(map(is_known, methods)):
-        return [Finding("workers", False, "unknown: the ledger does not answer", "fix the ledger")]
-    unconsumed = {
-        method.queue: problem.fix
-        for method in methods
-        for problem in method.problems
-        if problem.kind == _NO_CONSUMER
-    }
-    slots: dict[str, int] = {}
-    for method in methods:
-        slots[method.queue] = max(method.slots, slots.get(method.queue, 0))
-    queues = [
-        Finding(f"queue {queue}", True, f"{counted(slots[queue], 'call')} at a time")
-        if queue not in unconsumed
-        else Finding(f"queue {queue}", False, "no live worker consumes it", unconsumed[queue])
-        for queue in sorted(slots)
-    ]
-    return queues + [
-        Finding(f"method {method.name}", False, problem.description, problem.fix)
-        for method in methods
-        for problem in method.problems
-        if problem.kind != _NO_CONSUMER
-    ]

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import grpc
@@ -24,14 +25,14 @@ _NOT_THERE = "start `forebay gateway` or `forebay up`, or give its address with 
 
 
 class Examined(NamedTuple):
-    """A gateway's health and, if it answers, its own problems.
+    """A gateway's health and, if it answers, the problems that it reports.
 
-    If it knows its callers, the caller's identity, too.
+    `notes` are about this caller: its identity, and that the gateway does not tell it its problems.
     """
 
     health: Finding
-    problems: Sequence[Finding] = ()
-    identity: Finding | None = None
+    reported: Sequence[Finding] = ()
+    notes: Sequence[Finding] = ()
 
 
 async def examined_gateways(
@@ -54,23 +55,35 @@ async def _examined(address: str, target: Target, problem: Problem | None) -> Ex
     name = health_pb2.HealthCheckResponse.ServingStatus.Name(status)
     fix = "" if serving else "fix ledger and broker; the gateway then recovers by itself"
     health = Finding("gateway", serving, f"{address}, {name}", fix)
-    problems, identity = await asyncio.gather(
+    (reported, silence), identity = await asyncio.gather(
         _problems(address, target), identity_finding(address, target)
     )
-    return Examined(health, problems, identity)
+    notes = [note for note in (silence, identity) if note is not None]
+    return Examined(health, reported, notes)
 
 
-async def _problems(address: str, target: Target) -> list[Finding]:
-    """What the gateway knows to be wrong; none if it does not tell this caller."""
+async def _problems(address: str, target: Target) -> tuple[list[Finding], Finding | None]:
+    """The problems that the gateway reports, or a finding that it does not report them."""
     async with aio_dial(address, target.credentials(), target.token(), ()) as channel:
         stub = CallServiceStub(channel)
         try:
             listed: ListProblemsResponse = await stub.ListProblems(
                 ListProblemsRequest(), timeout=_TIMEOUT_S
             )
-        except grpc.aio.AioRpcError:
-            return []
-    return [Finding(one.subject, False, one.description, one.fix) for one in listed.problems]
+        except grpc.aio.AioRpcError as error:
+            if error.code() is grpc.StatusCode.UNIMPLEMENTED:
+                return [], None  # an older gateway, or one without CallService
+            silence = f"{address} does not tell you its problems: {error.code().name}"
+            return [], Finding("gateway", True, silence)
+    return [Finding(one.subject, False, one.description, one.fix) for one in listed.problems], None
+
+
+def problems_not_found(reported: Iterable[Finding], found: Sequence[Finding]) -> Iterator[Finding]:
+    """The problems that gateways report, each once, without those that a check has `found`, too."""
+    for one in dict.fromkeys(reported):
+        same_subject = [finding for finding in found if finding.subject == one.subject]
+        if not any(one.description in finding.description for finding in same_subject):
+            yield replace(one, description=f"{one.description} (the gateway says so)")
 
 
 def _unreachable(address: str, problem: Problem) -> Finding:
