@@ -15,9 +15,12 @@ export class CancelSender {
 
   /** Sends the request in the background, if the call is one that ends without its caller. */
   send(call: ResumePolicy, connections: readonly Connection[]): void {
+    if (!call.endsOnDisconnect) {
+      return;
+    }
     const target = call.cancelTarget();
     const connection = target === undefined ? undefined : connections[target];
-    if (connection === undefined || !call.endsOnDisconnect) {
+    if (connection === undefined) {
       return;
     }
     const request = { name: `operations/${call.callId}` };

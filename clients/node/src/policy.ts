@@ -109,7 +109,7 @@ export class ResumePolicy {
 
   /**
    * The target of a request that cancels the call; undefined if there was no attempt. Between two
-   * attempts, it is another one: that of the latest attempt may be lost.
+   * attempts, it is the next of the rotation: the latest attempt's may be lost.
    */
   cancelTarget(): number | undefined {
     if (this.#target === undefined || !this.#isBetweenAttempts) {

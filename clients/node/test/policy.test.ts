@@ -2,6 +2,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { create } from "@bufbuild/protobuf";
 import { Code } from "@connectrpc/connect";
+import { CancelSender } from "../src/cancel.js";
 import type { Failure } from "../src/errors.js";
 import {
   ComputeService,
@@ -257,4 +258,13 @@ test("a call that goes on without its caller is not cancelled", () => {
   assert.equal(new World({ ...FACTORIAL, detaches: true }).policy.endsOnDisconnect, false);
   const detach = { header: { "forebay-on-disconnect": "detach" } };
   assert.equal(new World(FACTORIAL, detach).policy.endsOnDisconnect, false);
+});
+
+test("cancelling a call that goes on without its caller takes no turn of the targets", () => {
+  const header = { "forebay-on-disconnect": "detach" };
+  const { policy } = new World(FACTORIAL, { header, targets: 3 });
+  const { target } = policy.attempt();
+  policy.onFailure(LOST, ACCEPTED);
+  new CancelSender().send(policy, []);
+  assert.equal(policy.attempt().target, (target + 1) % 3);
 });

@@ -158,7 +158,7 @@ class ResumePolicy:
     def cancel_target(self) -> int | None:
         """The target of a request that cancels the call; None if there was no attempt.
 
-        Between two attempts, it is another one: that of the latest attempt may be lost.
+        Between two attempts, it is the next of the rotation: the latest attempt's may be lost.
         """
         if self._target is None or not self._is_between_attempts:
             return self._target

@@ -119,6 +119,9 @@ class TargetSet(Generic[A]):
             call.cancel()
 
     def _on_cancel(self, call: ResumePolicy) -> None:
-        request, target = cancel_request(call), call.cancel_target()
-        if request is not None and target is not None:
+        request = cancel_request(call)
+        if request is None:
+            return
+        target = call.cancel_target()
+        if target is not None:
             self._cancels.send(self._cancel_rpcs[target], request)
