@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 import grpc
+import pytest
 
 from forebay_backends.ledger.keys import CallKey
 from forebay_gateway.identity.keys.api_key import new_key
@@ -68,7 +69,10 @@ def enable() -> None:
     """Turns identity on for all that this process starts from now on, if it is to be on."""
     if not is_on():
         return
-    make = {"keys": _with_api_key, "tokens": _with_jwt}[os.environ["TEST_IDENTITY"]]
+    kind = os.environ["TEST_IDENTITY"]
+    make = {"keys": _with_api_key, "tokens": _with_jwt}.get(kind)
+    if make is None:
+        raise pytest.UsageError(f"TEST_IDENTITY={kind}: expected keys or tokens")
     folder = Path(tempfile.mkdtemp(prefix="identity-"))
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
     authority = Authority(folder)

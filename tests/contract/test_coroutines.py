@@ -93,6 +93,10 @@ def test_more_calls_than_slots_all_end(system: System, method: str) -> None:
 def test_exactly_as_many_handlers_as_slots_run_at_once(
     system: System, method: str, tmp_path: Path
 ) -> None:
+    """How a worker limits the messages that it takes depends on the broker.
+
+    `tests/e2e/test_slots.py` tests this on all pools.
+    """
     Gates(tmp_path).fill(system.stub, method, SLOTS)
 
 
