@@ -16,7 +16,7 @@ from forebay.v1.calls_pb2_grpc import CallServiceStub
 from tests.contract.systems import backends_of, messages_in
 from tests.e2e.known_calls import new_id
 from tests.echo.running import ECHO_APP
-from tests.harness import Process, eventually
+from tests.harness import LATE_START_S, Process, eventually
 from tests.told.running import ENDS, METHOD, RUNS, Told, call, left
 from tests.told.servers import ABORTS, SLEEPS
 
@@ -112,7 +112,7 @@ def test_a_call_due_later_runs_and_then_the_task_is_told(site: Site) -> None:
     ending = site.told.of(name)
     assert ending["state"] == "SUCCEEDED"
     late_s = moment(ending["queue_time"]) - moment(ending["start_time"])
-    assert 0 <= late_s < 1.0
+    assert 0 <= late_s < LATE_START_S
 
 
 def consumed(address: str) -> set[str]:

@@ -17,11 +17,10 @@ from tests.e2e.conftest import Site
 from tests.e2e.known_calls import metadata_of, new_id, state_of
 from tests.echo.v1.echo_pb2 import EchoRequest
 from tests.echo.v1.echo_pb2_grpc import EchoServiceStub
-from tests.harness import eventually
+from tests.harness import LATE_START_S, eventually
 
 TIMEOUT_S = 30.0
-LATE_MS = 1000
-"""How late a call may start while a gateway runs and knows the ledger's clock."""
+LATE_MS = 1000 * LATE_START_S
 ONE = EchoRequest(text="x", count=1)
 
 
