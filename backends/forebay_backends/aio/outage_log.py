@@ -47,7 +47,8 @@ class OutageLog:
 
     def failed(self, error: Exception) -> None:
         now = self._clock()
-        # The cause of asyncio's TimeoutError is how it stops what takes too long.
+        # `asyncio.timeout` raises TimeoutError from CancelledError, which says nothing about the
+        # outage.
         cause = error_text(error if isinstance(error, TimeoutError) else error.__cause__ or error)
         if self._began is None:
             self._began, self._repeat_at = now, now + self._repeat_s

@@ -1,7 +1,7 @@
 """A histogram without locks.
 
-prometheus-client's own locks twice and looks at each bucket: 1.6 µs, three times a call. This one
-takes 0.2 µs. Where several threads observe, they have to lock.
+prometheus-client's histogram takes two locks and compares every bucket: 1.6 µs, and a call observes
+three. This one takes 0.2 µs. It is not thread-safe: threads that share one must lock.
 """
 
 from __future__ import annotations

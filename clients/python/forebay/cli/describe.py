@@ -27,5 +27,5 @@ def describe(method: str, target: Target) -> None:
     try:
         pool = source_of_files(name, {file.name: file for file in described.files.file}).pool
     except SourceError as error:
-        raise click.ClickException(f"{name}: what the gateway returned {error}") from error
+        raise click.ClickException(f"{name}: the gateway's description {error}") from error
     click.echo(method_text(pool.FindMethodByName(name)))
