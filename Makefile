@@ -68,8 +68,9 @@ ON_GRPC := $(addprefix tests/e2e/test_,$(addsuffix .py,calls calls_as_grpcs call
 # With TLS, a tenant's quotas and signed messages: by API keys, or by JWTs and client certificates.
 # Left out is what sends `authorization` itself, what speaks in plain text (raw HTTP/2, grpcurl, a
 # grpc.server to compare with), and what tests a gateway without identity.
-WITH_KEYS := $(addprefix tests/e2e/test_,$(addsuffix .py,calls compute long_statuses operation_methods \
-  operations resuming_cancel resuming_uploads stalled_callers)) \
+WITH_KEYS := $(addprefix tests/e2e/test_,$(addsuffix .py,asyncio_operations calls compute \
+  long_statuses operation_commands operation_gateways operation_methods operations resuming_cancel \
+  resuming_uploads stalled_callers)) \
   $(addprefix tests/faults/test_,$(addsuffix .py,gateway_ending handler_exits lost_workers)) \
   tests/contract/test_calls.py
 WITH_TOKENS := $(addprefix tests/e2e/test_,$(addsuffix .py,call_service calls_as_grpcs \

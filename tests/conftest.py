@@ -20,7 +20,7 @@ from tests.rabbitmq import RabbitMQ, rabbitmq_node, require_rabbitmq
 
 _RABBITMQ = "one node, whatever ledger it serves with"
 _LONGEST_FIRST = ("faults", "e2e", "browser", "contract", "unit")
-_SHARED_BY_ALL = ("up", "site", "backend", "plain", "wheel", "page_stack")
+_SHARED_BY_ALL = ("up", "site", "reports", "backend", "plain", "wheel", "page_stack")
 _SHARED_IN_MODULE = (
     *("system", "fleet", "pair", "echo", "small", "ledger", "steps"),
     *("temporary", "project", "shop", "tutorial", "gateway"),

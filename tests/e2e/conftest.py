@@ -25,6 +25,7 @@ from tests.harness import (
     redis_server,
     worker,
 )
+from tests.reports.running import Reports, running_reports
 
 ROOT = Path(__file__).parents[2]
 LINGER_S = Settings().linger_s
@@ -131,6 +132,18 @@ def site() -> Iterator[Site]:
             echoes.wait_for(r" ready\.")
             yield site
             site.close()
+
+
+@pytest.fixture(
+    scope="session", params=["redis", pytest.param("rabbitmq", marks=pytest.mark.variant)]
+)
+def reports(request: pytest.FixtureRequest) -> Iterator[Reports]:
+    """A gateway and a worker of ReportService, once a session."""
+    more = {}
+    if request.param == "rabbitmq":
+        more["FOREBAY_BROKER_URL"] = request.getfixturevalue("rabbitmq").url("operations")
+    with running_reports(**more) as reports:
+        yield reports
 
 
 @pytest.fixture

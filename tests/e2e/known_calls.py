@@ -12,6 +12,7 @@ import pytest
 from google.api_core import exceptions
 from google.api_core.operations_v1 import OperationsClient
 from google.longrunning.operations_pb2 import Operation
+from google.rpc import error_details_pb2
 
 from forebay.compute.v1 import compute_pb2 as pb
 from forebay.compute.v1.compute_pb2_grpc import ComputeServiceStub
@@ -71,3 +72,10 @@ def refusal(call: Callable[[], Any]) -> tuple[str, str, str]:
         call()
     error = of_rpc_error(raised.value)
     return error.code_name, error.reason, error.message
+
+
+def infos_of(error: exceptions.GoogleAPICallError) -> list[error_details_pb2.ErrorInfo]:
+    """The details of a failed operation that say why it failed."""
+    (status,) = error.errors
+    infos = [error_details_pb2.ErrorInfo() for _ in status.details]
+    return [info for info, detail in zip(infos, status.details, strict=True) if detail.Unpack(info)]

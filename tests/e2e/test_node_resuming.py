@@ -4,56 +4,29 @@ from __future__ import annotations
 
 import signal
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
-import grpc
 import pytest
 
 from tests.e2e.conftest import Site
+from tests.e2e.node_calls import (
+    FORTY,
+    INDICES,
+    index,
+    indices_while_the_gateway_ends,
+    named,
+    running,
+    texts,
+)
 from tests.e2e.test_node_client import node_client
 from tests.echo.v1.echo_pb2 import EchoRequest, Gate
 from tests.harness import eventually, free_port
 from tests.node_client import TIMEOUT_S, NodeCall, node_call
-from tests.proxies import NAMES, READ_TIMEOUT_S, proxy
 
 __all__ = ("node_client",)
 
-FORTY = EchoRequest(text="x", count=40, seconds=0.05)
 LONG = EchoRequest(act="sleep", seconds=60, count=1)
-INDICES = list(range(40))
-
-
-def index(response: dict[str, Any]) -> int:
-    return int(response.get("index", 0))
-
-
-def texts(call: NodeCall) -> Iterator[dict[str, Any]]:
-    """The ordinary responses of ServerStream."""
-    return (response for response in call.responses() if "text" in response)
-
-
-def indices_while_the_gateway_ends(
-    site: Site, call: NodeCall, at: tuple[int, ...] = (5,), number: int = signal.SIGKILL
-) -> list[int]:
-    """The items' indices; the call's gateway ends when there are so many."""
-    indices = []
-    for response in texts(call):
-        indices.append(index(response))
-        if len(indices) in at:
-            site.end_gateway_of(call.header["forebay-call-id"], number)
-    assert call.end["code"] == "Ok", call.end
-    return indices
-
-
-def named(request: pytest.FixtureRequest) -> str:
-    """A call id for the test."""
-    return "node-" + "".join(c if c.isalnum() else "-" for c in request.node.name)
-
-
-def running(site: Site, name: str) -> None:
-    eventually(lambda: site.field(name, "state") == "RUNNING", "the handler runs")
 
 
 @pytest.mark.parametrize(
@@ -265,115 +238,3 @@ def test_a_call_that_waits_for_a_gateway_is_cancelled_at_once(
         begun = time.monotonic()
         assert call.failed()["code"] == "Canceled"
         assert time.monotonic() - begun < TIMEOUT_S / 2
-
-
-@pytest.fixture(
-    params=(NAMES[0], *(pytest.param(name, marks=pytest.mark.variant) for name in NAMES[1:]))
-)
-def address(request: pytest.FixtureRequest, site: Site) -> Iterator[str]:
-    """A proxy in front of two gateways."""
-    with proxy(request.param, site.targets()) as address:
-        yield address
-
-
-def test_a_stream_resumes_behind_a_proxy(site: Site, node_client: Path, address: str) -> None:
-    with node_call(node_client, [address], "ServerStream", FORTY) as call:
-        assert indices_while_the_gateway_ends(site, call) == INDICES
-
-
-@pytest.mark.variant
-def test_one_response_arrives_behind_a_proxy(
-    site: Site, node_client: Path, address: str, request: pytest.FixtureRequest, gate: Path
-) -> None:
-    wish = EchoRequest(text="x", gate=Gate(path=str(gate)))
-    with node_call(node_client, [address], "Unary", wish, named(request)) as call:
-        running(site, named(request))
-        site.end_gateway_of(named(request))
-        gate.touch()
-        assert [response["text"] for response in call.responses()] == ["x"]
-
-
-@pytest.mark.variant
-def test_an_upload_continues_behind_a_proxy(
-    site: Site, node_client: Path, address: str, request: pytest.FixtureRequest
-) -> None:
-    with node_call(node_client, [address], "ClientStream", call_id=named(request)) as call:
-        for number in range(20):
-            if number == 10:
-                site.end_gateway_of(named(request))
-            call.send(EchoRequest(text="x" * 1000))
-        call.done_writing()
-        (response,) = call.responses()
-    assert (len(response["text"]), response["index"]) == (20_000, 20)
-
-
-@pytest.mark.variant
-def test_a_live_call_continues_behind_a_proxy(
-    site: Site, node_client: Path, address: str, request: pytest.FixtureRequest
-) -> None:
-    heard = []
-    with node_call(node_client, [address], "Talk", call_id=named(request)) as call:
-        responses = call.responses()
-        for number in range(6):
-            call.send(EchoRequest(text=str(number)))
-            heard.append(next(responses)["text"])
-            if number == 2:
-                site.end_gateway_of(named(request))
-        call.done_writing()
-        assert list(responses) == []
-    assert heard == [str(number) for number in range(6)]
-
-
-@pytest.mark.variant
-def test_a_stream_that_is_silent_for_longer_than_the_proxys_timeout_resumes(
-    node_client: Path, address: str
-) -> None:
-    wish = EchoRequest(text="x", act="sleep", seconds=2 * READ_TIMEOUT_S + 1.0, count=2)
-    with node_call(node_client, [address], "ServerStream", wish) as call:
-        assert [index(response) for response in texts(call)] == [0, 1]
-
-
-@pytest.mark.variant
-def test_one_response_later_than_the_proxys_timeout_arrives(
-    node_client: Path, address: str
-) -> None:
-    wish = EchoRequest(text="x", act="sleep", seconds=2 * READ_TIMEOUT_S + 1.0)
-    with node_call(node_client, [address], "Unary", wish) as call:
-        assert [response["text"] for response in call.responses()] == ["x"]
-    assert call.retries
-
-
-@pytest.mark.variant
-def test_the_deadline_bounds_the_attempts_behind_a_proxy(node_client: Path, address: str) -> None:
-    wish, timeout_ms = EchoRequest(act="sleep", seconds=30.0), READ_TIMEOUT_S * 1000 + 1000
-    with node_call(node_client, [address], "ServerStream", wish, timeoutMs=timeout_ms) as call:
-        assert call.failed()["code"] == "DeadlineExceeded"
-
-
-@pytest.mark.variant
-def test_a_handlers_own_status_is_raised_at_once_behind_a_proxy(
-    node_client: Path, address: str
-) -> None:
-    for code, name in (
-        (grpc.StatusCode.INTERNAL, "Internal"),
-        (grpc.StatusCode.UNKNOWN, "Unknown"),
-        (grpc.StatusCode.UNAVAILABLE, "Unavailable"),
-    ):
-        wish = EchoRequest(count=1)
-        wish.status.code, wish.status.message = code.value[0], "the handler's own"
-        with node_call(node_client, [address], "ServerStream", wish) as call:
-            list(call.responses())
-        assert (call.end["code"], call.end["message"]) == (name, "the handler's own")
-        assert not call.retries
-
-
-@pytest.mark.variant
-def test_a_request_over_the_proxys_limit_fails_at_once(site: Site, node_client: Path) -> None:
-    with (
-        proxy("nginx", site.targets()) as address,
-        node_call(node_client, [address], "ClientStream") as call,
-    ):
-        call.send(EchoRequest(ballast=bytes(1_500_000)))
-        call.done_writing()
-        assert "413" in call.failed()["message"]
-    assert not call.retries
