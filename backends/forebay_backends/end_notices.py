@@ -33,7 +33,7 @@ _MOST_S = TAKEN_FOR_S / 5
 take it."""
 _SENDS_AT_ONCE = 8
 _WARNING_INTERVAL_S = 60.0
-"""A queue has at most one warning in this time."""
+"""A task of a queue has at most one warning in this time."""
 
 _log = logging.getLogger(__name__)
 
@@ -44,8 +44,8 @@ class EndNotices:
     def __init__(self, ledger: Ledger, broker: Broker) -> None:
         self._ledger = ledger
         self._broker = broker
-        self._workers: Collection[WorkerPresence] = ()
-        self._warned_at: dict[str, float] = {}
+        self._first = 0
+        self._warned_at: dict[tuple[str, str], float] = {}
         self._outage = OutageLog(
             _log,
             "tasks can't be told of the ends of calls; the ledger keeps the messages",
@@ -55,22 +55,32 @@ class EndNotices:
     async def send(self, counts: Sequence[int], workers: Collection[WorkerPresence]) -> None:
         """Sends messages, if there are any; `counts` says of each partition how many wait.
 
-        `workers` are those that live. Raises BackendUnavailable if the ledger does not answer.
+        If the time is up, the next call begins at the next partition: messages that can't be sent
+        do not hold up those of other partitions. `workers` are those that live. Raises
+        BackendUnavailable if the ledger does not answer.
         """
-        self._workers = workers
         give_up_at = time.monotonic() + _MOST_S
-        for partition in (number for number, count in enumerate(counts) if count):
+        numbers = range(len(counts))
+        rotated = (*numbers[self._first :], *numbers[: self._first])
+        for partition in (number for number in rotated if counts[number]):
+            self._first = partition + 1
             taken = MOST_AT_ONCE
-            while taken == MOST_AT_ONCE and time.monotonic() < give_up_at:
+            while taken == MOST_AT_ONCE:
                 entries = await self._ledger.run(take_ends(partition))
                 taken = len(entries)
                 for first in range(0, taken, _SENDS_AT_ONCE):
-                    if not await self._sent(partition, entries[first : first + _SENDS_AT_ONCE]):
+                    some = entries[first : first + _SENDS_AT_ONCE]
+                    if not await self._sent(partition, some, workers):
                         return
+                if time.monotonic() >= give_up_at:
+                    return
 
-    async def _sent(self, partition: int, entries: Sequence[bytes]) -> bool:
+    async def _sent(
+        self, partition: int, entries: Sequence[bytes], workers: Collection[WorkerPresence]
+    ) -> bool:
         """Sends messages, and forgets those that need no other try; False if no broker answers."""
-        results = await asyncio.gather(*map(self._send, entries), return_exceptions=True)
+        sends = (self._send(entry, workers) for entry in entries)
+        results = await asyncio.gather(*sends, return_exceptions=True)
         done = [entry for entry, result in zip(entries, results, strict=True) if result is True]
         if done:
             await self._ledger.run(forget_ends(partition, done))
@@ -84,12 +94,12 @@ class EndNotices:
             self._outage.succeeded()
         return True
 
-    async def _send(self, entry: bytes) -> bool:
+    async def _send(self, entry: bytes, workers: Collection[WorkerPresence]) -> bool:
         """Whether the message is on the broker, or can never be sent."""
         message = self._message(entry)
         if message is None:
             return True
-        if _would_be_dropped(message, self._workers):
+        if _would_be_dropped(message, workers):
             problem = f"no live worker of the queue {message.queue!r} has it"
             self._warn(message, problem, "start one whose application registers it")
             return False
@@ -99,9 +109,9 @@ class EndNotices:
         return False
 
     def _warn(self, message: EndMessage, problem: str, fix: str) -> None:
-        now = time.monotonic()
-        if now - self._warned_at.get(message.queue, -_WARNING_INTERVAL_S) >= _WARNING_INTERVAL_S:
-            self._warned_at[message.queue] = now
+        now, key = time.monotonic(), (message.queue, message.task)
+        if now - self._warned_at.get(key, -_WARNING_INTERVAL_S) >= _WARNING_INTERVAL_S:
+            self._warned_at[key] = now
             _log.warning(
                 "the task %s can't be told of the ends of calls: %s; %s",
                 *(message.task, problem, fix),

@@ -11,6 +11,7 @@ import pytest
 
 from forebay.errors import BackendUnavailable
 from forebay.v1 import route_pb2
+from forebay_backends import end_notices
 from forebay_backends.broker.redis import RedisBroker
 from forebay_backends.end_notices import EndNotices
 from forebay_backends.ledger.blocking_client import BlockingLedger
@@ -230,3 +231,29 @@ def test_an_entry_that_no_script_made_is_refused() -> None:
     for bad in (b"", b"x", good.replace(b"SUCCEEDED", b"DREAMING"), good.replace(b"/a", b"a")):
         with pytest.raises(ValueError):  # noqa: PT011 - of several kinds
             parse_end(bad)
+
+
+async def test_a_sweep_without_time_for_all_partitions_goes_on_where_the_last_one_gave_up(
+    ledger: BlockingLedger, aio_ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Messages that can't be sent do not hold up those of other partitions."""
+    monkeypatch.setattr(end_notices, "_MOST_S", 0.0)
+    partitions = {record.call.partition_number for record in ended(ledger, 20)}
+    notices = EndNotices(aio_ledger, RedisBroker(aio_ledger, is_ledger=True))
+    for _ in partitions:
+        await notices.send([int(n in partitions) for n in range(PARTITIONS)], [])
+    assert ledger.redis.llen(QUEUE) == 20
+
+
+async def test_each_task_that_no_worker_of_its_queue_has_is_warned_of(
+    ledger: BlockingLedger, aio_ledger: Ledger, caplog: pytest.LogCaptureFixture
+) -> None:
+    for task in ("shop.ended", "shop.packed"):
+        ended(ledger, 2, on_end=route_pb2.OnEnd(task=task, queue=QUEUE).SerializeToString())
+    lacks = WorkerPresence("lacks", (QUEUE,), ("shop.other",), 1, "prefork", "0.1.0")
+    with caplog.at_level(logging.WARNING):
+        await EndNotices(aio_ledger, RedisBroker(aio_ledger)).send([1] * PARTITIONS, [lacks])
+    assert sorted(line.getMessage().split()[2] for line in caplog.records) == [
+        "shop.ended",
+        "shop.packed",
+    ]
