@@ -10,9 +10,10 @@ from typing import Any
 
 import pytest
 
+from forebay.errors import BackendUnavailable
 from forebay.errors.status import from_status
-from forebay.v1 import call_pb2
-from forebay_backends.broker.end_messages import EndMessage
+from forebay.v1 import call_pb2, route_pb2
+from forebay_backends.broker.end_messages import end_message
 from forebay_backends.broker.redis import RedisBroker
 from forebay_backends.broker.task_messages import (
     TaskMessage,
@@ -26,15 +27,22 @@ from forebay_backends.ledger.frames import Reply, parse_frame
 from forebay_backends.ledger.keys import CallKey
 from forebay_backends.ledger.lifecycle import State
 from forebay_backends.ledger.operations.attempts import begin
+from forebay_backends.ledger.operations.calls import cancel
+from forebay_backends.ledger.operations.ends import forget_ends, parse_end, take_ends
 from forebay_backends.ledger.presence import WorkerPresence, announce
+from forebay_backends.ledger.seals import Seals
+from forebay_backends.signing.keyring import NO_KEYS, Keyring
+from forebay_backends.signing.keys import SigningKeys
 from forebay_gateway.rpc.outcomes import error_of_ending
 from forebay_workers.lease import unregistered_tasks as unregistered
 from forebay_workers.lease.unregistered_tasks import DroppedMessages
 from tests.contract.channel import Channel
-from tests.contract.records import OTHER_WORKER, QUEUE, WORKER, Record, accepted, running
+from tests.contract.records import OTHER_WORKER, QUEUE, WORKER, Record, accepted, new_key, running
+from tests.harness import free_port
+from tests.unit.backends.broker.test_end_messages import END
 
 TASK = "pkg.tasks.method"
-ABOUT_AN_END = EndMessage("call#end.1", TASK, QUEUE, None, {}, args=({"id": "call"},))
+ON_END = route_pb2.OnEnd(task=TASK, queue=QUEUE)
 ABLE = WorkerPresence(OTHER_WORKER, (QUEUE,), (TASK,), 1, "prefork", "0.1.0")
 
 
@@ -178,28 +186,51 @@ async def test_a_batch_is_resent_if_another_worker_has_the_task(
     assert sent(ledger) == [message.kwargs]
 
 
-@pytest.mark.usefixtures("at_once")
-async def test_a_message_about_an_end_is_kept_until_another_worker_has_its_task(
-    ledger: BlockingLedger, aio_ledger: Ledger, dropped: DroppedMessages, redis_broker: bool
+@pytest.mark.parametrize("keyring", [NO_KEYS, Keyring(SigningKeys({"k": b"k" * 32}))])
+async def test_the_end_of_a_call_goes_back_to_the_ledger_and_its_message_is_sent_again(
+    ledger: BlockingLedger, aio_ledger: Ledger, dropped: DroppedMessages, keyring: Keyring
 ) -> None:
-    dropped.on_task_unknown(arrived(ABOUT_AN_END, redis_broker), TASK)
-    await resend_or_fail(dropped, aio_ledger)
-    assert ledger.redis.llen(QUEUE) == 0
-    await announce(aio_ledger, ABLE)
+    aio_ledger.seals = Seals(keyring)
+    on_end = route_pb2.OnEnd(task=TASK, queue=QUEUE)
+    call = new_key("acme")
+    sealed = aio_ledger.seals.seal_on_end(call, "pkg.Service.Method", on_end.SerializeToString())
+    ledger.run(cancel(accepted(ledger, call=call, on_end=sealed).call))
+    (entry,) = ledger.run(take_ends(call.partition_number))
+    ledger.run(forget_ends(call.partition_number, [entry]))
+    dropped.on_task_unknown(arrived(end_message(parse_end(entry), on_end)), TASK)
+    await dropped.restore_ends(aio_ledger)
+    await dropped.restore_ends(aio_ledger)  # nothing is left
+    assert ledger.run(take_ends(call.partition_number)) == [entry]
+    dropped.log_lost_ends()
+
+
+async def test_an_end_that_the_ledger_still_has_is_not_there_twice_and_stays_taken(
+    ledger: BlockingLedger, aio_ledger: Ledger, dropped: DroppedMessages
+) -> None:
+    call = accepted(ledger, on_end=ON_END.SerializeToString()).call
+    ledger.run(cancel(call))
+    (entry,) = ledger.run(take_ends(call.partition_number))
+    dropped.on_task_unknown(arrived(end_message(parse_end(entry), ON_END)), TASK)
+    await dropped.restore_ends(aio_ledger)
+    assert ledger.redis.zcard(f"{call.partition}:ends") == 1
+    assert ledger.run(take_ends(call.partition_number)) == []
+
+
+async def test_ends_that_the_ledger_does_not_take_are_kept_and_logged_when_the_worker_stops(
+    dropped: DroppedMessages, caplog: pytest.LogCaptureFixture
+) -> None:
+    dropped.on_task_unknown(arrived(end_message(END, ON_END)), TASK)
+    away = Ledger(f"redis://127.0.0.1:{free_port()}/0")
     for _ in range(2):
-        await resend_or_fail(dropped, aio_ledger)
-    assert ledger.redis.llen(QUEUE) == 1
-
-
-async def test_only_messages_about_ends_go_back_when_the_worker_shuts_down(
-    ledger: BlockingLedger, aio_ledger: Ledger, dropped: DroppedMessages, redis_broker: bool
-) -> None:
-    dropped.on_task_unknown(arrived(message_of(accepted(ledger)), redis_broker), TASK)
-    dropped.on_task_unknown(arrived(ABOUT_AN_END, redis_broker), TASK)
-    await resend_or_fail(dropped, aio_ledger)
-    dropped.on_task_unknown(arrived(ABOUT_AN_END, redis_broker), TASK)  # not yet looked at
-    await dropped.send_back(RedisBroker(aio_ledger, is_ledger=True))
-    assert ledger.redis.llen(QUEUE) == 2
+        with pytest.raises(BackendUnavailable):
+            await dropped.restore_ends(away)
+    await away.close()
+    assert f"the end of a call goes back to the ledger, until a worker of queue {QUEUE!r}" in (
+        caplog.text
+    )
+    caplog.clear()
+    dropped.log_lost_ends()
+    assert "no task is told of the ends of acme/order-7" in caplog.text
 
 
 @pytest.mark.usefixtures("at_once")

@@ -25,6 +25,7 @@ from forebay_backends.ledger.operations.ends import (
     TAKEN_FOR_S,
     KeptEnd,
     forget_ends,
+    format_end,
     parse_end,
     take_ends,
 )
@@ -227,6 +228,7 @@ async def test_with_signing_keys_only_tasks_of_routes_are_told(
 def test_an_entry_that_no_script_made_is_refused() -> None:
     good = b"/a m SUCCEEDED - 1 1 0 1 1 2\n" + ON_END
     parsed = parse_end(good)
+    assert format_end(parsed) == good
     assert replace(parsed, on_end=b"").reason == ""
     for bad in (b"", b"x", good.replace(b"SUCCEEDED", b"DREAMING"), good.replace(b"/a", b"a")):
         with pytest.raises(ValueError):  # noqa: PT011 - of several kinds

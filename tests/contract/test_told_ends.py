@@ -9,10 +9,12 @@ from pathlib import Path
 
 import grpc
 import pytest
+import redis
 from google.api_core.operations_v1 import OperationsClient
 
 from forebay.v1 import calls_pb2
 from forebay.v1.calls_pb2_grpc import CallServiceStub
+from forebay_backends.ledger.keys import CallKey
 from tests.contract.systems import backends_of, messages_in
 from tests.e2e.known_calls import new_id
 from tests.echo.running import ECHO_APP
@@ -159,18 +161,21 @@ def test_messages_of_a_task_that_the_workers_of_its_queue_lack_are_kept_for_one_
 
 
 @pytest.mark.variant
-def test_a_worker_that_lacks_the_task_gives_messages_back_that_it_got(
+def test_a_worker_that_lacks_the_task_keeps_no_message_that_it_got(
     deserted: dict[str, str], tmp_path: Path
 ) -> None:
-    told, broker_url, name = Told(tmp_path, deserted), backends_of(deserted).broker_url, new_id()
+    """The message is in the ledger again, also when the worker is killed."""
+    told, backends, name = Told(tmp_path, deserted), backends_of(deserted), new_id()
+    broker_url, kept = backends.broker_url, f"{CallKey(name).partition}:ends"
     with told.worker(*ENDS):
         pass
     with told.worker(*RUNS), told.gateway() as (_, address):
         assert call(address, name) is grpc.StatusCode.OK
         eventually(lambda: messages_in(broker_url, *ENDS) == 1, "the message waits")
     with told.worker(*ENDS, app=ECHO_APP) as lacks:
-        lacks.wait_for("unregistered task of type 'told.ended'")
-        assert messages_in(broker_url, *ENDS) == 0
-    assert messages_in(broker_url, *ENDS) == 1
+        lacks.wait_for("the end of a call goes back to the ledger")
+        with redis.Redis.from_url(backends.ledger.url) as ledger:
+            eventually(lambda: ledger.zcard(kept) == 1, "the ledger has it")
+        lacks.stop(9)
     with told.worker(*ENDS):
         assert told.of(name)["id"] == name

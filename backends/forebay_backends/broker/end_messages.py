@@ -10,6 +10,7 @@ The task gets one argument, a dict, to which later versions may add keys. For ex
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -17,6 +18,8 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from forebay.v1 import route_pb2
 from forebay_backends.broker.task_messages import TaskMessage
+from forebay_backends.ledger.keys import CallKey
+from forebay_backends.ledger.lifecycle import State
 from forebay_backends.ledger.operations.ends import KeptEnd
 
 
@@ -31,6 +34,26 @@ def end_message(end: KeptEnd, on_end: route_pb2.OnEnd) -> EndMessage:
     """The message; every message about the same end has the same id."""
     task_id = f"{end.call.task_id}#end.{end.finished_ms}"
     return EndMessage(task_id, on_end.task, on_end.queue, None, {}, args=(_argument(end),))
+
+
+def end_of(argument: Mapping[str, Any], on_end: route_pb2.OnEnd) -> KeptEnd:
+    """The end that a message is about, with `on_end` not sealed: the reverse of `end_message`.
+
+    Raises KeyError, TypeError or ValueError if the message's argument is not such a dict.
+    """
+    return KeptEnd(
+        CallKey.parse(f"{argument['tenant']}/{argument['id']}"),
+        argument["method"],
+        State(argument["state"]),
+        argument["reason"] or "",
+        int(argument["attempt"]),
+        _milliseconds(argument["create_time"]),
+        _milliseconds(argument["start_time"]),
+        _milliseconds(argument["queue_time"]),
+        _milliseconds(argument["begin_time"]),
+        _milliseconds(argument["finish_time"]),
+        on_end.SerializeToString(),
+    )
 
 
 def _argument(end: KeptEnd) -> dict[str, Any]:
@@ -55,3 +78,11 @@ def _date(time_ms: int) -> str | None:
     stamp = Timestamp()
     stamp.FromMilliseconds(time_ms)
     return stamp.ToJsonString()
+
+
+def _milliseconds(date: str | None) -> int:
+    if date is None:
+        return 0
+    stamp = Timestamp()
+    stamp.FromJsonString(date)
+    return stamp.ToMilliseconds()

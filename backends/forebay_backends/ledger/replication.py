@@ -1,9 +1,10 @@
 """Waits for replicas before writes that a failover must not lose are acknowledged.
 
 Redis replicates asynchronously: a primary that dies may take its last writes with it. If
-`Replicas.count` is set, each accept, end of a call's requests, begin and finish is followed by
-`WAIT count timeout` on the same connection (https://redis.io/docs/latest/commands/wait/). WAIT does
-not wait inside a transaction, which the operations may need, so it follows EXEC.
+`Replicas.count` is set, each accept, end of a call's requests, begin, finish and restored end is
+followed by `WAIT count timeout` on the same connection
+(https://redis.io/docs/latest/commands/wait/). WAIT does not wait inside a transaction, which the
+operations may need, so it follows EXEC.
 """
 
 from __future__ import annotations

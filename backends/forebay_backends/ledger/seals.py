@@ -52,8 +52,12 @@ class Seals:
             request=seal(new.request, "request", call, new.method),
             metadata=seal(new.metadata, "metadata", call, new.method),
             caller=seal(new.caller, "caller", call, new.method),
-            on_end=seal(new.on_end, "task of the end", call, new.method) if new.on_end else b"",
+            on_end=self.seal_on_end(call, new.method, new.on_end) if new.on_end else b"",
         )
+
+    def seal_on_end(self, call: CallKey, method: str, on_end: bytes) -> bytes:
+        """Seals the task that is notified of the call's end."""
+        return self.keyring.seal(on_end, "task of the end", call, method)
 
     def on_end(self, call: CallKey, method: str, sealed: bytes) -> bytes:
         """Opens the task that is notified of the call's end; raises SignatureError."""

@@ -157,7 +157,7 @@ class LeaseKeeper:
         while not self._closing.is_set():  # noqa: ASYNC110 - set by another thread
             await asyncio.sleep(0.05)
         await cancel_all(tasks)
-        await self._release_all_and_withdraw(broker)
+        await self._release_all_and_withdraw()
         await broker.close()
         await self._ledger.close()
 
@@ -178,6 +178,12 @@ class LeaseKeeper:
                 partial(self.dropped.resend_or_fail, ledger, broker, self._worker),
                 _log,
                 "resending messages whose task is not registered",
+            ),
+            run_periodically(
+                CHECK_INTERVAL_S,
+                partial(self.dropped.restore_ends, ledger),
+                _log,
+                "returning the ends of calls whose task is not registered",
             ),
             run_periodically(
                 CHECK_INTERVAL_S,
@@ -314,15 +320,16 @@ class LeaseKeeper:
                     self._to_stop.add((call, number))
                     self._check_now.set()
 
-    async def _release_all_and_withdraw(self, broker: Broker) -> None:
+    async def _release_all_and_withdraw(self) -> None:
         try:
+            await self.dropped.restore_ends(self._ledger)
             for request in reserved_calls():
                 self._to_release.update(request.durable)
             await self._release()
             await withdraw(self._ledger, self._worker)
-            await self.dropped.send_back(broker)
         except BackendUnavailable:
             _log.info("the ledger does not answer; the worker's leases and presence will expire")
+        self.dropped.log_lost_ends()
 
 
 def _kill(request: CallRequest) -> None:

@@ -2,8 +2,8 @@
 
 If another live worker consumes the queue and has the task, the message is sent to the queue
 again, several times if necessary. If no such worker appears within 3 s, the calls end with
-TASK_UNKNOWN, because waiting longer would not help them. A message about the end of a call is kept
-until such a worker appears, or goes back to the queue when this worker shuts down.
+TASK_UNKNOWN, because waiting longer would not help them. The end of a call goes back to the ledger,
+which keeps it until a worker has the task that is to be told of it.
 """
 
 from __future__ import annotations
@@ -11,25 +11,28 @@ from __future__ import annotations
 import logging
 import time
 from base64 import b64decode
+from collections import deque
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from queue import SimpleQueue
 from typing import Any
 
 from forebay.errors import TaskUnknown
 from forebay.routes import HIGHEST_PRIORITY
-from forebay.v1 import call_pb2
+from forebay.v1 import call_pb2, route_pb2
 from forebay_backends.broker.base import Broker
-from forebay_backends.broker.end_messages import EndMessage
+from forebay_backends.broker.end_messages import end_of
 from forebay_backends.broker.task_messages import ORIGIN, TaskMessage, call_message
 from forebay_backends.ledger.client import Ledger
 from forebay_backends.ledger.frames import reply_frame
 from forebay_backends.ledger.keys import CallKey
 from forebay_backends.ledger.lifecycle import Event, State
 from forebay_backends.ledger.operations.attempts import claim, finish
+from forebay_backends.ledger.operations.ends import KeptEnd, restore_end
 from forebay_backends.ledger.operations.maintenance import UnclaimedCall, mark_resent
 from forebay_backends.ledger.outcome import outcome_of_error
 from forebay_backends.ledger.presence import live_workers
+from forebay_backends.telemetry.call_labels import about_call
 from forebay_workers.celery_hooks.request import Attempt, attempts_of, drained
 
 START_GRACE_S = 3.0
@@ -40,19 +43,15 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Dropped:
-    """A message of Forebay's that Celery dropped; `message` is ready to be sent again.
+    """A message of calls that Celery dropped; `message` is ready to be sent again.
 
-    It names durable calls, contains a batch, or notifies a task of the end of a call.
+    It names durable calls, or contains a batch.
     """
 
     message: TaskMessage
     attempts: Sequence[Attempt]
     batch: call_pb2.Batch | None
     dropped_at: float = field(default_factory=time.monotonic)
-
-    @property
-    def is_about_an_end(self) -> bool:
-        return isinstance(self.message, EndMessage)
 
 
 class DroppedMessages:
@@ -62,6 +61,7 @@ class DroppedMessages:
         self._redis_broker = redis_broker
         self._new: SimpleQueue[Dropped] = SimpleQueue()
         self._pending: list[Dropped] = []
+        self._ends: deque[KeptEnd] = deque()
 
     def on_task_unknown(self, message: Any, name: str) -> None:
         """Adds a message; ignores those that are not Forebay's."""
@@ -69,7 +69,13 @@ class DroppedMessages:
             if message.headers.get("origin") != ORIGIN:
                 return
             args, kwargs, _ = message.payload
-            self._new.put(_dropped(message, name, args, kwargs, self._redis_broker))
+            queue = message.delivery_info["routing_key"]
+            if args:
+                end = end_of(args[0], route_pb2.OnEnd(task=name, queue=queue))
+                _log_end(end, name, queue)
+                self._ends.append(end)
+            else:
+                self._new.put(_dropped(message, name, queue, kwargs, self._redis_broker))
         except Exception as error:  # anyone may write to the queue; consuming must go on
             kind = type(error).__name__
             _log.warning("a message for task %r is not Forebay's: %s", name, kind)
@@ -87,35 +93,48 @@ class DroppedMessages:
             task, queue = dropped.message.task, dropped.message.queue
             if any(queue in other.queues and task in other.tasks for other in others):
                 await _resend(ledger, broker, dropped)
-            elif dropped.is_about_an_end or time.monotonic() - dropped.dropped_at < START_GRACE_S:
+            elif time.monotonic() - dropped.dropped_at < START_GRACE_S:
                 continue
             else:
                 await _fail_all(ledger, worker, dropped)
             self._pending.remove(dropped)
 
-    async def send_back(self, broker: Broker) -> None:
-        """Sends the messages about ends to their queues: this worker shuts down.
+    async def restore_ends(self, ledger: Ledger) -> None:
+        """Stores the ends of calls in the ledger, whose repair sends their messages again.
 
-        The repair resends those of calls. Raises BackendUnavailable.
+        Keeps those that are not stored. Raises BackendUnavailable.
         """
-        for dropped in (*self._pending, *drained(self._new)):
-            if dropped.is_about_an_end:
-                await broker.send(dropped.message)
+        while self._ends:
+            end = self._ends[0]
+            sealed = ledger.seals.seal_on_end(end.call, end.method, end.on_end)
+            await ledger.run(restore_end(replace(end, on_end=sealed)))
+            self._ends.popleft()
+
+    def log_lost_ends(self) -> None:
+        """Logs of which ends the tasks are not told, because the ledger does not answer."""
+        if self._ends:
+            calls = ", ".join(str(end.call) for end in self._ends)
+            _log.error("the ledger does not answer; no task is told of the ends of %s", calls)
+
+
+def _log_end(end: KeptEnd, task: str, queue: str) -> None:
+    with about_call(end.call.id, end.attempt, end.method, tenant=end.call.owner):
+        _log.warning(
+            "task %r is not registered here; the end of a call goes back to the ledger, until a "
+            "worker of queue %r has the task",
+            *(task, queue),
+        )
 
 
 def _dropped(
-    message: Any, name: str, args: list[Any], kwargs: dict[str, Any], redis_broker: bool
+    message: Any, name: str, queue: str, kwargs: dict[str, Any], redis_broker: bool
 ) -> Dropped:
     batch = call_pb2.Batch.FromString(b64decode(kwargs["batch"])) if "batch" in kwargs else None
     priority = int(message.properties.get("priority") or 0)
-    if args:
-        queue = message.delivery_info["routing_key"]
-        told = EndMessage(message.headers["id"], name, queue, None, {}, args=tuple(args))
-        return Dropped(told, (), None)
     resent = TaskMessage(
         message.headers["id"],
         name,
-        message.delivery_info["routing_key"],
+        queue,
         HIGHEST_PRIORITY - priority if redis_broker else priority,
         kwargs,
         max((member.begin_by_ms for member in batch.members), default=0) if batch else 0,
@@ -126,11 +145,11 @@ def _dropped(
 async def _resend(ledger: Ledger, broker: Broker, dropped: Dropped) -> None:
     message = dropped.message
     _log.warning(
-        "task %r is not registered here; its calls go back to queue %r, for another worker",
+        "task %r is not registered here; its messages go back to queue %r, for another worker",
         message.task,
         message.queue,
     )
-    if dropped.batch is not None or dropped.is_about_an_end:
+    if dropped.batch is not None:
         await broker.send(message)
     for call, attempt in dropped.attempts:
         await broker.send(

@@ -2,7 +2,7 @@
 
 The script that ends such a call stores an entry, which outlives the call's record. A process takes
 entries on a lease, sends their messages, and then deletes the entries. If it dies in between,
-another process sends the messages again.
+another process sends the messages again. A worker that can't run a message stores its entry again.
 """
 
 from __future__ import annotations
@@ -56,6 +56,26 @@ def forget_ends(partition: int, entries: Sequence[bytes]) -> Operation[None]:
         tuple(entries),
         lambda reply: None,
     )
+
+
+def restore_end(end: KeptEnd) -> Operation[None]:
+    """Stores the entry again, unless the ledger still has it."""
+    return Operation(
+        "ends/restore",
+        end.call.partition,
+        (format_end(end),),
+        lambda reply: None,
+        waits_for_replicas=True,
+    )
+
+
+def format_end(end: KeptEnd) -> bytes:
+    """The entry, as the script writes it that ends the call."""
+    words = (
+        *(end.call, end.method, end.state, end.reason or "-", end.attempt),
+        *(end.created_ms, end.start_ms, end.queued_ms, end.begun_ms, end.finished_ms),
+    )
+    return " ".join(map(str, words)).encode() + b"\n" + end.on_end
 
 
 def parse_end(entry: bytes) -> KeptEnd:

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from typing import Any
+
+import pytest
 
 from forebay.v1 import route_pb2
-from forebay_backends.broker.end_messages import end_message
+from forebay_backends.broker.end_messages import end_message, end_of
 from forebay_backends.broker.task_messages import redis_push, signed_headers
 from forebay_backends.ledger.keys import CallKey
 from forebay_backends.ledger.lifecycle import State
@@ -52,6 +55,23 @@ def test_the_task_gets_one_dict_of_json() -> None:
         }
     ]
     assert json.loads(end_message(replace(END, reason=""), ON_END).body)[0][0]["reason"] is None
+
+
+@pytest.mark.parametrize(
+    "end", [END, replace(END, call=CallKey("a"), reason="", state=State.SUCCEEDED, begun_ms=0)]
+)
+def test_the_end_can_be_read_from_its_message(end: KeptEnd) -> None:
+    (argument,), _, _ = json.loads(end_message(end, ON_END).body)
+    assert end_of(argument, ON_END) == replace(end, on_end=ON_END.SerializeToString())
+
+
+@pytest.mark.parametrize(
+    "change", [{"tenant": "a b"}, {"state": "DREAMING"}, {"begin_time": "soon"}, {"attempt": None}]
+)
+def test_an_argument_that_is_no_end_is_refused(change: dict[str, Any]) -> None:
+    (argument,) = end_message(END, ON_END).args
+    with pytest.raises((TypeError, ValueError)):
+        end_of(argument | change, ON_END)
 
 
 def test_messages_about_one_end_have_one_id_and_another_end_has_another() -> None:
