@@ -60,13 +60,13 @@ def run_calls(
     shares_task = len(attempts) > 1
     trace = runtime.task_trace(len(attempts))
     end: Operation[Any] | None = None
-    ending = NO_CALL
+    end_labels = NO_CALL
     with runtime.control.reserved(attempts):
         for call, attempt in attempts:
             operation = begin(call, attempt, runtime.worker, runtime.control.channel)
-            begun = _run_both(runtime, end, ending, operation)
+            begun = _run_both(runtime, end, end_labels, operation)
             with about_call(call.id, attempt, method.name, tenant=call.owner) as labels:
-                ending = labels
+                end_labels = labels
                 if isinstance(begun, Refused):
                     _log.info("call %s is not begun: %s", call, begun.why)
                     end = None
@@ -81,7 +81,7 @@ def run_calls(
                 context.trace(trace, method, labels)
                 end = _run_call(runtime, method, handler, begun, context, shares_task=shares_task)
     if end is not None:
-        log_refused_end(end, ending, retry_while_unavailable(partial(runtime.ledger.run, end)))
+        log_refused_end(end, end_labels, retry_while_unavailable(partial(runtime.ledger.run, end)))
 
 
 def failed(seals: Seals, call: CallKey, attempt: int, error: ItemsLost) -> Operation[Any]:
@@ -115,22 +115,22 @@ def ended(
 def _run_both(
     runtime: Runtime,
     end: Operation[Any] | None,
-    ending: CallLabels,
+    end_labels: CallLabels,
     begin: Operation[Begun | Refused],
 ) -> Begun | Refused:
-    """Ends the call `ending`, if `end` is given, and begins another; returns the latter's reply."""
+    """Ends a call, if `end` is given, and begins another; returns the latter's reply."""
     if end is None:
         return retry_while_unavailable(partial(runtime.ledger.run, begin))
     ended, begun = retry_while_unavailable(partial(runtime.ledger.run_all, [end, begin]))
-    log_refused_end(end, ending, ended)
+    log_refused_end(end, end_labels, ended)
     reply: Begun | Refused = begun
     return reply
 
 
-def log_refused_end(end: Operation[Any], ending: CallLabels, refused: object) -> None:
+def log_refused_end(end: Operation[Any], end_labels: CallLabels, refused: object) -> None:
     """Logs, if the ledger refused `end`, that the call had ended before its handler."""
     if isinstance(refused, Refused):
-        with labelled(ending):
+        with labelled(end_labels):
             _log.info("call %s ended before its handler: %s", end.arguments[0], refused.why)
 
 

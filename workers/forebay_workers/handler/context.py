@@ -203,7 +203,7 @@ class CallContext(grpc.ServicerContext):
 
     def peer_identities(self) -> tuple[bytes, ...] | None:
         """Returns the caller's subject; None where authentication is off."""
-        return (self._who.subject.encode(),) if self._caller else None
+        return (self._caller_message.subject.encode(),) if self._caller else None
 
     def peer_identity_key(self) -> str | None:
         """Returns `subject`, the key of `peer_identities` in `auth_context`; None as there."""
@@ -214,16 +214,16 @@ class CallContext(grpc.ServicerContext):
         """Returns the caller's tenant, subject, roles and issuer; empty where it is not known."""
         if not self._caller:
             return {}
-        who = self._who
+        caller = self._caller_message
         return {
             TENANT: (self.call.owner.encode(),),
-            SUBJECT: (who.subject.encode(),),
-            ROLES: tuple(role.encode() for role in who.roles),
-            ISSUER: (who.issuer.encode(),),
+            SUBJECT: (caller.subject.encode(),),
+            ROLES: tuple(role.encode() for role in caller.roles),
+            ISSUER: (caller.issuer.encode(),),
         }
 
     @property
-    def _who(self) -> call_pb2.Caller:
+    def _caller_message(self) -> call_pb2.Caller:
         return call_pb2.Caller.FromString(self._caller)
 
     def set_compression(self, compression: grpc.Compression) -> None:
