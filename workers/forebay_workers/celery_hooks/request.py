@@ -7,7 +7,7 @@ import time
 from base64 import b64decode
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from contextlib import AbstractContextManager, suppress
+from contextlib import AbstractContextManager, nullcontext, suppress
 from functools import cached_property
 from queue import Empty, SimpleQueue
 from typing import Any, TypeVar, cast
@@ -66,8 +66,8 @@ class CallRequest(Request):
         """Returns the calls with their attempt numbers, which are 1 for ephemeral calls."""
         return self.durable or [(call, 1) for call in self.calls]
 
-    def about(self) -> AbstractContextManager[CallLabels]:
-        """Labels log lines with the request's call; with the first, if there are several."""
+    def about(self) -> AbstractContextManager[CallLabels | None]:
+        """Labels log lines with the request's call, if it is one."""
         return about_calls(self.attempts, self.batch)
 
     @property
@@ -112,17 +112,19 @@ class CallRequest(Request):
 
 def about_calls(
     attempts: Sequence[Attempt], batch: call_pb2.Batch | None
-) -> AbstractContextManager[CallLabels]:
-    """Labels log lines with the first of a message's calls.
+) -> AbstractContextManager[CallLabels | None]:
+    """Labels log lines with a message's call; not if it has several, which the lines are all about.
 
     Only ephemeral calls bring their trace: that of a durable call is in its record.
     """
+    if len(attempts) > 1:
+        return nullcontext()
     call, attempt = attempts[0]
     if batch is None:
         return about_call(call.id, attempt, tenant=call.owner)
-    first = batch.members[0]
-    traceparent = stored_traceparent(first.metadata)
-    return about_call(call.id, first.attempt or 1, batch.method, traceparent, call.owner)
+    member = batch.members[0]
+    traceparent = stored_traceparent(member.metadata)
+    return about_call(call.id, member.attempt or 1, batch.method, traceparent, call.owner)
 
 
 def calls_of(batch: call_pb2.Batch) -> tuple[CallKey, ...]:
