@@ -101,6 +101,15 @@ def about_call(
     return labelled(CallLabels(method, call_id, attempt, traceparent, tenant))
 
 
+def call_of_task(task_id: str) -> tuple[str, str]:
+    """The tenant and the id of the call in the id of its Celery task, `TENANT/ID#ATTEMPT`.
+
+    A call without a tenant has only `ID#ATTEMPT`, and a first attempt is not named.
+    """
+    tenant, _, call_id = task_id.partition("#")[0].rpartition("/")
+    return tenant, call_id
+
+
 def stored_traceparent(metadata: call_pb2.Metadata) -> str:
     """The trace context in stored metadata; empty without one."""
     return traceparent_of((entry.key, entry.value) for entry in metadata.entries)

@@ -14,7 +14,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
 
-from forebay_backends.telemetry.call_labels import current_call, latest_call
+from forebay_backends.telemetry.call_labels import call_of_task, current_call, latest_call
 
 _LABELS = ("call_id", "attempt", "method", "tenant", "trace_id", "span_id")
 _PREFIX = "forebay_"
@@ -28,11 +28,13 @@ def label_log_records() -> None:
     if make_record is _installed:
         return
 
-    def labelled(*args: Any, **kwargs: Any) -> logging.LogRecord:
+    def make_labelled_record(*args: Any, **kwargs: Any) -> logging.LogRecord:
         record = make_record(*args, **kwargs)
         call, latest = current_call(), latest_call()
-        if latest.call_id == _celerys_task(record) and call.attempt in (0, latest.attempt):
-            call = latest  # Celery tells of the end of a task
+        task_id = _task_id_of(record)
+        is_same = task_id is not None and call_of_task(task_id)[1] == latest.call_id
+        if is_same and call.attempt in (0, latest.attempt):
+            call = latest  # Celery logs the end of a task after our block for the call was left
         fields = record.__dict__
         fields["forebay_call_id"] = call.call_id
         fields["forebay_attempt"] = call.attempt or ""
@@ -42,8 +44,8 @@ def label_log_records() -> None:
         fields["forebay_span_id"] = call.span_id
         return record
 
-    _installed = labelled
-    logging.setLogRecordFactory(labelled)
+    _installed = make_labelled_record
+    logging.setLogRecordFactory(make_labelled_record)
 
 
 class TextLines(logging.Formatter):
@@ -95,10 +97,10 @@ class JsonLines(logging.Formatter):
         return json.dumps(line, ensure_ascii=False)
 
 
-def _celerys_task(record: logging.LogRecord) -> str | None:
-    """The id of the task in a line of Celery's, without the number of its attempt."""
+def _task_id_of(record: logging.LogRecord) -> str | None:
+    """The id of the task that a line of Celery's is about."""
     task_id = record.args.get("id") if isinstance(record.args, dict) else None
-    return task_id.partition("#")[0].rpartition("/")[2] if isinstance(task_id, str) else None
+    return task_id if isinstance(task_id, str) else None
 
 
 def _labels_of(record: logging.LogRecord) -> dict[str, Any]:

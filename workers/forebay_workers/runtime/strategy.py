@@ -16,6 +16,7 @@ from celery.worker import strategy as celery_strategy
 from forebay.errors import BackendUnavailable
 from forebay.v1 import call_pb2
 from forebay_backends.ledger.operations.attempts import claim
+from forebay_backends.telemetry.call_labels import about_call, call_of_task
 from forebay_workers.celery_hooks.request import (
     Attempt,
     about_calls,
@@ -39,7 +40,10 @@ def strategy(task: Any, app: Any, consumer: Any) -> Any:
             batch, attempts = _calls(message)
         except Exception as error:  # anyone may write to the queue; also raised for pickle
             why = f"its message is not Forebay's: {type(error).__name__}"
-            _log.info("call %s is not begun: %s", message.headers.get("id"), why)
+            task_id = message.headers.get("id")
+            tenant, call_id = call_of_task(str(task_id or ""))
+            with about_call(call_id, tenant=tenant):
+                _log.info("call %s is not begun: %s", task_id, why)
             ack(_log, consumer.connection_errors)
             return None
         with about_calls(attempts, batch):
