@@ -31,10 +31,12 @@ from forebay_backends.ledger.operations.calls import cancel
 from forebay_backends.ledger.operations.ends import forget_ends, parse_end, take_ends
 from forebay_backends.ledger.presence import WorkerPresence, announce
 from forebay_backends.ledger.seals import Seals
+from forebay_backends.settings import Settings
 from forebay_backends.signing.keyring import NO_KEYS, Keyring
 from forebay_backends.signing.keys import SigningKeys
 from forebay_gateway.rpc.outcomes import error_of_ending
 from forebay_workers.lease import unregistered_tasks as unregistered
+from forebay_workers.lease.keeper import LeaseKeeper
 from forebay_workers.lease.unregistered_tasks import DroppedMessages
 from tests.contract.channel import Channel
 from tests.contract.records import OTHER_WORKER, QUEUE, WORKER, Record, accepted, new_key, running
@@ -247,3 +249,17 @@ async def test_messages_of_others_are_ignored(
     dropped.on_task_unknown(foreign, TASK)
     await resend_or_fail(dropped, aio_ledger)
     assert sent(ledger) == []
+
+
+@pytest.mark.parametrize("ledger_is_away", [False, True])
+def test_a_worker_that_stops_stores_its_ends_or_logs_that_they_are_lost(
+    ledger: BlockingLedger, ledger_url: str, ledger_is_away: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    url = f"redis://127.0.0.1:{free_port()}/0" if ledger_is_away else ledger_url
+    keeper = LeaseKeeper(replace(ABLE, worker=WORKER), Settings(ledger_url=url))
+    keeper.dropped.on_task_unknown(arrived(end_message(END, ON_END)), TASK)
+    keeper._closing.set()  # before the keeper's periodic duties begin
+    keeper.start()
+    keeper.close()
+    assert ledger.redis.zcard(f"{END.call.partition}:ends") == (0 if ledger_is_away else 1)
+    assert ("no task is told of the ends of acme/order-7" in caplog.text) is ledger_is_away
