@@ -5,8 +5,7 @@ from __future__ import annotations
 import time
 from pathlib import Path
 
-from tests.contract.fronts.attacks import attack as attacks
-from tests.contract.fronts.attacks.attack import Attack
+from tests.contract.fronts.attacks.attack import Attack, run_attack
 from tests.contract.fronts.attacks.lists import ATTACKS, WATCH
 from tests.contract.fronts.callers import other_caller
 from tests.harness import environment, forebay_gateway, redis_server
@@ -38,13 +37,15 @@ def attacked(front: str) -> str:
 
 def _row(attack: Attack, gateway: ProcessCosts, address: str) -> str:
     with other_caller(address) as other:
-        before_s, before = gateway.cpu_s, gateway.now
+        before_s, before_bytes = gateway.cpu_s, gateway.rss_bytes
         with gateway.sampled():
-            outcome = attacks.run(address, attack, WATCH, _MAX_BYTES, _MAX_S)
+            outcome = run_attack(address, attack, WATCH, _MAX_BYTES, _MAX_S)
             time.sleep(_SETTLE_S)
-        cpu_s, grown = gateway.cpu_s - before_s, gateway.peak - before
+        cpu_s = gateway.cpu_s - before_s
+    grown_bytes = gateway.peak_rss_bytes - before_bytes
     name = f"{attack.name} ({attack.cve})" if attack.cve else attack.name
-    sent = f"{outcome.sent_frames:,} frames, {outcome.sent_bytes / 1e6:.2f} MB"
+    frames = "1 frame" if outcome.sent_frames == 1 else f"{outcome.sent_frames:,} frames"
+    sent = f"{frames}, {outcome.sent_bytes / 1e6:.2f} MB"
     end = f"after {sent}" if outcome.cut_off else f"no: {sent}"
     slowest_ms = other.slowest_s * 1000
-    return f"| {name} | {end} | {cpu_s:.2f} s | {grown / 1e6:.0f} MB | {slowest_ms:.0f} ms |"
+    return f"| {name} | {end} | {cpu_s:.2f} s | {grown_bytes / 1e6:.0f} MB | {slowest_ms:.0f} ms |"

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from hpack import Encoder
 from hyperframe.frame import Frame, GoAwayFrame, HeadersFrame, SettingsFrame
 
-from tests.faults.raw_http2 import PREFACE, request_headers
+from tests.faults.raw_http2 import PREFACE, Header, request_headers
 
 FRAMES_A_CHUNK = 500
 _QUIET_S = 1.0
@@ -31,6 +31,8 @@ class Attack:
     name: str
     chunks: Callable[[bytes], Iterator[bytes]]
     cve: str = ""
+    opens_streams: bool = False
+    """Holds many open streams, so it may use the memory of them."""
 
 
 @dataclass(frozen=True)
@@ -44,7 +46,9 @@ class Outcome:
     error_code: int | None
 
 
-def run(address: str, attack: Attack, path: bytes, max_bytes: int, max_s: float = 20.0) -> Outcome:
+def run_attack(
+    address: str, attack: Attack, path: bytes, max_bytes: int, max_s: float = 20.0
+) -> Outcome:
     """Attacks until it is cut off, or one of the limits is reached."""
     host, _, port = address.rpartition(":")
     with socket.create_connection((host, int(port)), timeout=max_s) as connection:
@@ -137,15 +141,18 @@ def on_a_stream(frame: bytes) -> Callable[[bytes], Iterator[bytes]]:
     )
 
 
-def on_each_stream(frames: Callable[[int, bytes], bytes]) -> Callable[[bytes], Iterator[bytes]]:
-    """`frames` of a stream and a header block, for one stream after the other."""
+def on_each_stream(
+    frames: Callable[[int, bytes], bytes],
+    headers: Callable[[bytes], list[Header]] = request_headers,
+) -> Callable[[bytes], Iterator[bytes]]:
+    """`frames` of a stream and a block of the headers, for one stream after the other."""
 
     def chunks(path: bytes) -> Iterator[bytes]:
         encoder = Encoder()
         streams = itertools.count(3, 2)
-        yield opened(path, encoder)
+        yield headers_frame(1, encoder.encode(headers(path), huffman=False))
         # From now on all headers are in HPACK's table, so the block is always the same.
-        block = encoder.encode(request_headers(path), huffman=False)
+        block = encoder.encode(headers(path), huffman=False)
         while True:
             some = itertools.islice(streams, FRAMES_A_CHUNK)
             yield b"".join(frames(stream, block) for stream in some)

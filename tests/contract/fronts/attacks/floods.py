@@ -53,7 +53,7 @@ FLOODS = (
     Attack("empty DATA", on_a_stream(DataFrame(1, b"").serialize()), "CVE-2019-9518"),
     Attack("empty PUSH_PROMISE", repeated(PushPromiseFrame(1, 2).serialize()), "CVE-2019-9518"),
     Attack("WINDOW_UPDATE", on_a_stream(WindowUpdateFrame(1, 1).serialize())),
-    Attack("data dribble", _dribble, "CVE-2019-9511"),
+    Attack("data dribble", _dribble, "CVE-2019-9511", opens_streams=True),
     Attack(
         "PRIORITY",
         repeated(PriorityFrame(1, depends_on=0, stream_weight=1).serialize()),

@@ -15,18 +15,36 @@ from hyperframe.frame import (
 )
 
 from tests.contract.fronts.attacks.attack import Attack, headers_frame, on_each_stream
+from tests.faults.raw_http2 import Header, request_headers
 
 _LARGEST_WINDOW = 2**31 - 1
 _INVALID_MESSAGE = b"\7\0\0\0\0"
 _DEADLINE_OF_1_NS = b"\x00\x0cgrpc-timeout\x021n"
+_INVALID_DEADLINE = b"\x00\x0cgrpc-timeout\x01x"
 
 
 def _after_headers(frame: Callable[[int], bytes], *flags: str) -> Callable[[int, bytes], bytes]:
     return lambda stream, block: headers_frame(stream, block, *flags) + frame(stream)
 
 
-def _made(name: str, frames: Callable[[int, bytes], bytes]) -> Attack:
-    return Attack(f"server reset by {name}", on_each_stream(frames), "CVE-2025-8671")
+def _made(
+    name: str,
+    frames: Callable[[int, bytes], bytes],
+    headers: Callable[[bytes], list[Header]] = request_headers,
+    *,
+    opens_streams: bool = False,
+) -> Attack:
+    chunks = on_each_stream(frames, headers)
+    return Attack(f"server reset by {name}", chunks, "CVE-2025-8671", opens_streams)
+
+
+def _of_no_grpc(path: bytes) -> list[Header]:
+    plain = {b"content-type": b"text/plain"}
+    return [(name, plain.get(name, value)) for name, value in request_headers(path)]
+
+
+def _of_an_unknown_method(_: bytes) -> list[Header]:
+    return request_headers(b"/no.Such/Method")
 
 
 RESETS = (
@@ -40,7 +58,7 @@ RESETS = (
         _after_headers(lambda stream: DataFrame(stream, _INVALID_MESSAGE).serialize()),
     ),
     _made("a deadline", lambda stream, block: headers_frame(stream, block + _DEADLINE_OF_1_NS)),
-    _made("too many streams", headers_frame),
+    _made("too many streams", headers_frame, opens_streams=True),
 )
 MALFORMED = (
     _made(
@@ -62,6 +80,7 @@ MALFORMED = (
     _made(
         "PRIORITY on itself",
         _after_headers(lambda stream: PriorityFrame(stream, depends_on=stream).serialize()),
+        opens_streams=True,
     ),
     _made(
         "PRIORITY of 1 byte",
