@@ -4,14 +4,24 @@ from __future__ import annotations
 
 import itertools
 import logging
+import socket
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from hyperframe.frame import PingFrame
+from hyperframe.frame import (
+    DataFrame,
+    HeadersFrame,
+    PingFrame,
+    RstStreamFrame,
+    SettingsFrame,
+    WindowUpdateFrame,
+)
 
-from forebay_gateway.fronts.native import lifetime, rpc
+from forebay_backends.aio.polling import poll_until
+from forebay_gateway.fronts.native import connection, lifetime, rpc
+from forebay_gateway.fronts.native.front import NativeFront
 from tests.contract.fronts.attacks.attack import Attack, Outcome, run_attack
 from tests.contract.fronts.attacks.holding import (
     UNREAD_BODIES,
@@ -19,10 +29,10 @@ from tests.contract.fronts.attacks.holding import (
     unread_socket,
 )
 from tests.contract.fronts.attacks.lists import BOUNDED, ENDED, WATCH
-from tests.contract.fronts.attacks.resets import MALFORMED
+from tests.contract.fronts.attacks.resets import MALFORMED, REFUSED
 from tests.contract.fronts.callers import FRAMES_A_CALL, call_at_once, other_caller
 from tests.contract.fronts.site import MIB, Site, path, serving
-from tests.faults.raw_http2 import PREFACE, RawConnection, request_headers
+from tests.faults.raw_http2 import PREFACE, RawConnection, message, request_headers
 from tests.harness import environment, eventually, forebay_gateway, redis_server
 from tests.process_costs import ProcessCosts
 
@@ -55,6 +65,7 @@ Measured: less than once.
 """
 _FRAMES_OF_ANOTHER_CALL = 20
 """A call that comes alone costs as much as so many frames that come at once."""
+VARIANTS = (*MALFORMED, *REFUSED)
 _OWN_CPU_S = 0.1
 """For what a gateway does by itself."""
 
@@ -93,7 +104,7 @@ def attacked(
 @pytest.mark.parametrize(
     "attack",
     [
-        pytest.param(attack, id=attack.name, marks=[pytest.mark.variant] * (attack in MALFORMED))
+        pytest.param(attack, id=attack.name, marks=[pytest.mark.variant] * (attack in VARIANTS))
         for attack in ENDED
     ],
 )
@@ -141,13 +152,18 @@ def test_a_socket_that_nobody_reads_ends_the_connection(caplog: pytest.LogCaptur
     assert site.written <= 33
 
 
-@pytest.mark.parametrize("closes", [True, False], ids=["closed", "stalled"])
+@pytest.mark.parametrize(
+    "end",
+    ["the gateway closes", pytest.param("the caller closes", marks=pytest.mark.variant), "stalled"],
+)
 def test_a_connection_that_nobody_reads_is_given_up(
-    monkeypatch: pytest.MonkeyPatch, closes: bool
+    monkeypatch: pytest.MonkeyPatch, end: str
 ) -> None:
     """It counts as one, and its responses are in memory, until then."""
-    monkeypatch.setattr(lifetime, "_LAST_BYTES_S", 0.5 if closes else 3_600)
-    monkeypatch.setattr(rpc, "_STALL_S", 3_600 if closes else 1)
+    stalls = end == "stalled"
+    monkeypatch.setattr(lifetime, "_LAST_BYTES_S", 3_600 if stalls else 0.5)
+    for module in (rpc, connection):
+        monkeypatch.setattr(module, "STALL_S", 1 if stalls else 3_600)
     attack = unread_socket(_8_MIB).chunks(path("Big").encode())
     with (
         serving("native", max_connections=1) as site,
@@ -155,9 +171,44 @@ def test_a_connection_that_nobody_reads_is_given_up(
     ):
         unread.send(b"".join(itertools.islice(attack, 2 + _MORE_THAN_SOCKETS_HOLD)))
         eventually(lambda: site.written == _MORE_THAN_SOCKETS_HOLD, "the calls were served")
-        if closes:
-            unread.send(PingFrame(0, bytes(8)).serialize() * 10)
+        match end:
+            case "the gateway closes":
+                unread.send(PingFrame(0, bytes(8)).serialize() * 10)
+            case "the caller closes":
+                unread.socket.shutdown(socket.SHUT_WR)
         eventually(lambda: _is_served(site), "another caller is served", _SOON_S)
+
+
+def test_a_stalled_stream_is_reset_and_the_busy_connection_goes_on() -> None:
+    """Its writing is paused just when the stream has stalled, but only for a moment."""
+    with serving("native") as site, RawConnection.greeted(site.address) as caller:
+        caller.send(SettingsFrame(0, {SettingsFrame.INITIAL_WINDOW_SIZE: 0}).serialize())
+        assert caller.ping()
+        for stream, name in (1, "Echo"), (3, "Flood"):
+            headers = request_headers(path(name).encode())
+            caller.send(b"".join(caller.request(headers, message(b"x"), stream)))
+        for stream in (0, 3):
+            caller.send(WindowUpdateFrame(stream, 1 << 30).serialize())
+        site.run(lambda: _ticks_while_paused(site))
+        assert isinstance(caller.next_frame(1), HeadersFrame)
+        assert isinstance(caller.next_frame(1), RstStreamFrame)
+        assert isinstance(caller.next_frame(3), DataFrame)
+        assert caller.ping()
+
+
+async def _ticks_while_paused(site: Site) -> None:
+    """Waits until writing is paused, then ticks at once as often as a stall takes."""
+    assert isinstance(site.front, NativeFront)
+    (one,) = site.front._open
+
+    def paused() -> bool:
+        _, most_bytes = one.transport.get_write_buffer_limits()
+        return one.transport.get_write_buffer_size() > most_bytes
+
+    await poll_until(paused, _SOON_S)
+    assert paused()
+    for _ in range(rpc.STALL_S + 1):
+        one.tick(one.loop.time())
 
 
 def _is_served(site: Site) -> bool:
@@ -182,12 +233,12 @@ def test_a_connection_without_a_greeting_is_given_up(monkeypatch: pytest.MonkeyP
 
 def test_a_frame_that_never_ends_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(lifetime, "_FRAME_S", 0.5)
-    with serving("native") as site, RawConnection.greeted(site.address) as connection:
-        assert connection.ping()
-        first, *_ = connection.request(request_headers(HANG))
+    with serving("native") as site, RawConnection.greeted(site.address) as caller:
+        assert caller.ping()
+        first, *_ = caller.request(request_headers(HANG))
         began = time.monotonic()
         for byte in first[:-1] * 100:
-            if not connection.send(bytes((byte,))) or time.monotonic() - began > _SOON_S:
+            if not caller.send(bytes((byte,))) or time.monotonic() - began > _SOON_S:
                 break
             time.sleep(0.1)
         assert time.monotonic() - began < _SOON_S

@@ -3,7 +3,7 @@
 - `http2.py`: the only module that imports ngh2
 - `head.py`, `refused.py`, `messages.py`: pure: headers, answers to invalid ones, message framing
 - `floods.py`, `lifetime.py`: pure: limits on frames, the clocks of a connection
-- `rpc.py`, `requests.py`: one RPC, a `Context`, and its requests
+- `rpc.py`, `requests.py`: one RPC, a `Context`, and its requests; `link.py`: its connection
 - `streams.py`, `connection.py`: the RPCs of one connection, and its bytes; `peers.py`: its caller
 - `listeners.py`, `front.py`: sockets, and all connections
 

@@ -8,7 +8,13 @@ import socket
 from collections import deque
 from collections.abc import Sequence
 
-from forebay_gateway.fronts.native.floods import IdleFrames, PingStrikes, ProvokedResets
+from forebay_gateway.fronts.native.floods import (
+    MAX_RESETS,
+    RESETS_PER_S,
+    Allowance,
+    IdleFrames,
+    PingStrikes,
+)
 from forebay_gateway.fronts.native.head import MAX_METADATA_BYTES, RpcError
 from forebay_gateway.fronts.native.http2 import (
     ENHANCE_YOUR_CALM,
@@ -31,6 +37,7 @@ from forebay_gateway.fronts.native.http2 import (
 from forebay_gateway.fronts.native.lifetime import Action, Lifetime
 from forebay_gateway.fronts.native.peers import auth_context_of, peer_of
 from forebay_gateway.fronts.native.refused import with_statuses
+from forebay_gateway.fronts.native.rpc import STALL_S
 from forebay_gateway.fronts.native.streams import MAX_QUEUED_BYTES, Serving, Streams
 
 _SENT_AT_ONCE_BYTES = 128 << 10
@@ -57,7 +64,7 @@ class NativeConnection(asyncio.Protocol):
     def __init__(self, serving: Serving, open_connections: set[NativeConnection]) -> None:
         self._serving = serving
         self._open = open_connections
-        self._paused = False
+        self._paused_since: float | None = None
         self._flush_is_due = False
         self._ends_within_frame = False
         """Whether the next bytes to send may begin in the middle of a frame."""
@@ -71,6 +78,16 @@ class NativeConnection(asyncio.Protocol):
         """Sends the SETTINGS; aborts if there are too many connections, or TLS chose no HTTP/2."""
         assert isinstance(transport, asyncio.Transport)  # noqa: S101
         self.transport, self.loop = transport, asyncio.get_running_loop()
+        now = self.loop.time()
+        self._lifetime = Lifetime(self._serving.limits, now)
+        self._idle_frames = IdleFrames(now)
+        self._provoked_resets = Allowance(MAX_RESETS, RESETS_PER_S, now)
+        """Streams that the server resets for what their caller did.
+
+        They have the same limit as the caller's own resets. Otherwise a caller could get around
+        that one ("MadeYouReset"): an invalid message, or a deadline of 1 ns, makes the server reset
+        a stream that has not ended. https://www.cve.org/CVERecord?id=CVE-2025-8671
+        """
         tls = transport.get_extra_info("ssl_object")
         self.streams = Streams(
             self._serving, self.h2, self, peer_of(transport), auth_context_of(tls)
@@ -84,9 +101,6 @@ class NativeConnection(asyncio.Protocol):
         sock = transport.get_extra_info("socket")
         if sock.family != socket.AF_UNIX:
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        self._lifetime = Lifetime(self._serving.limits, self.loop.time())
-        self._idle_frames = IdleFrames(self.loop.time())
-        self._provoked_resets = ProvokedResets(self.loop.time())
         self._open.add(self)
         self.flush()
 
@@ -95,6 +109,10 @@ class NativeConnection(asyncio.Protocol):
         self._open.discard(self)
         self.streams.drop()
         del self.streams  # breaks a reference cycle
+
+    def eof_received(self) -> None:
+        """The caller has closed its side; asyncio now closes the transport."""
+        self._lifetime.closed(self.loop.time())
 
     def data_received(self, data: bytes) -> None:
         """Queues the received bytes, and handles them unless earlier ones are still queued."""
@@ -140,12 +158,16 @@ class NativeConnection(asyncio.Protocol):
 
     def pause_writing(self) -> None:
         """Stops sending: the caller or the network is too slow for the responses."""
-        self._paused = True
+        self._paused_since = self.loop.time()
 
     def resume_writing(self) -> None:
         """Sends again."""
-        self._paused = False
+        self._paused_since = None
         self.flush()
+
+    @property
+    def _paused(self) -> bool:
+        return self._paused_since is not None
 
     def flush_soon(self, *, forgive: bool = False) -> None:
         if forgive:
@@ -178,7 +200,8 @@ class NativeConnection(asyncio.Protocol):
             case Action.ABORT:
                 self.transport.abort()
                 return
-        if self.streams.reset_stalled() and self._paused:
+        stalled, paused_since = self.streams.reset_stalled(), self._paused_since
+        if stalled and paused_since is not None and now - paused_since >= STALL_S:
             # No reset can be sent, and nghttp2 keeps the responses until then.
             self.transport.abort()
             return
@@ -238,7 +261,7 @@ class NativeConnection(asyncio.Protocol):
                 self._end(ENHANCE_YOUR_CALM, b"too_many_frames")
                 return
             provoked = streams.take_provoked_resets()
-            if provoked and not self._provoked_resets.provoked(provoked, now):
+            if provoked and not self._provoked_resets.take(provoked, now):
                 self._end(ENHANCE_YOUR_CALM, b"too_many_provoked_resets")
 
     def _on_control(self, event: object) -> bool:
@@ -296,6 +319,12 @@ class NativeConnection(asyncio.Protocol):
 
     # The end
 
+    def _close(self) -> None:
+        """Ends the connection as soon as the caller has read what was written."""
+        self._lifetime.closed(self.loop.time())
+        self.transport.close()
+        self.streams.drop()
+
     def _end(self, error_code: int, text: bytes) -> None:
         """Ends the connection with a GOAWAY from nghttp2."""
         if error_code != NO_ERROR:
@@ -305,8 +334,7 @@ class NativeConnection(asyncio.Protocol):
             self.transport.write(self.h2.data_to_send(_SENT_AT_ONCE_BYTES))
         except NGH2Error:
             pass
-        self.transport.close()
-        self.streams.drop()
+        self._close()
 
     def _abort_unread(self) -> None:
         """Ends the connection of a caller that reads nothing, not even a GOAWAY."""
@@ -318,11 +346,9 @@ class NativeConnection(asyncio.Protocol):
         """Ends the connection with our own GOAWAY: ngh2 keeps no state of such an error."""
         _log.info("%s: the connection was ended: %s", self.streams.peer, text)
         self.transport.write(goaway_frame(self.streams.last_id, error_code, text.encode()))
-        self.transport.close()
-        self.streams.drop()
+        self._close()
 
     def _finish_closing(self) -> None:
         """Closes the connection after nghttp2 has ended it."""
         self.transport.write(self.h2.data_to_send())
-        self.transport.close()
-        self.streams.drop()
+        self._close()

@@ -8,12 +8,34 @@ from __future__ import annotations
 
 MAX_RESETS, RESETS_PER_S = 10_000, 1_000
 """Limits of RPCs that a caller ends early: it may reset each one that reaches its deadline."""
-_IDLE_FRAMES, _IDLE_FRAMES_PER_S = 10_000.0, 1_000.0
+_IDLE_FRAMES, _IDLE_FRAMES_PER_S = 10_000, 1_000
 _FRAMES_PER_REQUEST = 2
 """gRPC's C core sends two WINDOW_UPDATEs with each RPC that it starts, before any response."""
 _BYTES_PER_IDLE_FRAME = 16
 """A caller may send a WINDOW_UPDATE for each frame of a response, even for one of 16 bytes."""
 _MAX_PING_STRIKES = 2
+
+
+class Allowance:
+    """What a connection may do `most` times at once, and `per_s` times a second after that."""
+
+    __slots__ = ("_at", "_left", "_most", "_per_s")
+
+    def __init__(self, most: float, per_s: float, now: float) -> None:
+        self._most = most
+        self._per_s = per_s
+        self._at = now
+        self._left = most
+
+    def give(self, count: float) -> None:
+        self._left += count
+
+    def take(self, count: int, now: float) -> bool:
+        """Whether the connection may go on."""
+        refill = (now - self._at) * self._per_s
+        self._left = min(self._most, self._left + refill) - count
+        self._at = now
+        return self._left >= 0
 
 
 class IdleFrames:
@@ -24,46 +46,20 @@ class IdleFrames:
     the streams that may be open, and by nghttp2's limit on resets.
     """
 
-    __slots__ = ("_at", "_left")
+    __slots__ = ("_allowance",)
 
     def __init__(self, now: float) -> None:
-        self._at = now
-        self._left = _IDLE_FRAMES
+        self._allowance = Allowance(_IDLE_FRAMES, _IDLE_FRAMES_PER_S, now)
 
     def sent(self, size: int) -> None:
-        self._left = min(_IDLE_FRAMES, self._left + size / _BYTES_PER_IDLE_FRAME)
+        self._allowance.give(size / _BYTES_PER_IDLE_FRAME)
 
     def requested(self, count: int) -> None:
-        self._left += count * _FRAMES_PER_REQUEST
+        self._allowance.give(count * _FRAMES_PER_REQUEST)
 
     def received(self, count: int, now: float) -> bool:
         """Whether the connection may go on."""
-        refill = (now - self._at) * _IDLE_FRAMES_PER_S
-        self._left = min(_IDLE_FRAMES, self._left + refill) - count
-        self._at = now
-        return self._left >= 0
-
-
-class ProvokedResets:
-    """Streams that the server resets for what their caller did: the same limit as for its own.
-
-    Otherwise a caller could get around nghttp2's limit on its own resets ("MadeYouReset"): an
-    invalid message, or a deadline of 1 ns, makes the server reset a stream that has not ended.
-    https://www.cve.org/CVERecord?id=CVE-2025-8671
-    """
-
-    __slots__ = ("_at", "_left")
-
-    def __init__(self, now: float) -> None:
-        self._at = now
-        self._left = float(MAX_RESETS)
-
-    def provoked(self, count: int, now: float) -> bool:
-        """Whether the connection may go on."""
-        refill = (now - self._at) * RESETS_PER_S
-        self._left = min(MAX_RESETS, self._left + refill) - count
-        self._at = now
-        return self._left >= 0
+        return self._allowance.take(count, now)
 
 
 class PingStrikes:

@@ -17,7 +17,7 @@ _FRAME_S = 60.0
 _NOTICE_S = 10.0
 """How long new RPCs are accepted after the first GOAWAY if its ping is not answered."""
 _LAST_BYTES_S = 10.0
-"""How long a caller may take to read what was sent before its connection was closed."""
+"""How long a caller may take to read the last bytes of a connection that was closed."""
 _AGE_JITTER = 0.1
 
 
@@ -67,11 +67,13 @@ class Lifetime:
         """Whether the final GOAWAY is due, now that the caller has read the first one."""
         return self._notice_at is not None and not self.final_goaway_sent
 
+    def closed(self, now: float) -> None:
+        """Records that nothing more is written to the connection."""
+        self._closed_at = now
+
     def close_is_overdue(self, now: float) -> bool:
-        """Whether the caller did not read its last bytes in time; called after it was closed."""
-        if self._closed_at is None:
-            self._closed_at = now
-        return now - self._closed_at > _LAST_BYTES_S
+        """Whether the caller did not read its last bytes in time."""
+        return self._closed_at is not None and now - self._closed_at > _LAST_BYTES_S
 
     def due(self, now: float) -> Action:
         """The one action that is due now; a ping counts as sent then."""

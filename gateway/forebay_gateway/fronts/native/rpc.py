@@ -5,12 +5,11 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Coroutine, Iterable, Mapping
-from typing import Any, NoReturn, Protocol
+from typing import Any, NoReturn
 
 import grpc
 
 from forebay.metadata import Pairs
-from forebay_gateway.fronts.limits import FrontLimits
 from forebay_gateway.fronts.native.head import (
     RESPONSE_HEADERS,
     Headers,
@@ -19,8 +18,9 @@ from forebay_gateway.fronts.native.head import (
     metadata_headers,
     status_headers,
 )
-from forebay_gateway.fronts.native.http2 import Connection, NGH2Error
-from forebay_gateway.fronts.native.requests import FlowControl, Requests
+from forebay_gateway.fronts.native.http2 import NGH2Error
+from forebay_gateway.fronts.native.link import Link
+from forebay_gateway.fronts.native.requests import Requests
 from forebay_gateway.identity.principal import NOBODY
 from forebay_gateway.rpc.context import Handler
 
@@ -28,37 +28,10 @@ _BUFFERED_BYTES = 64 << 10
 """A write waits while more of the RPC's responses wait for the caller to read."""
 _COPIED_BYTES = 16 << 10
 """Larger responses are not copied: they are queued after their prefix."""
-_STALL_S = 60
+STALL_S = 60
 """How long responses of an RPC that is over may wait for a caller that reads nothing."""
 
 _log = logging.getLogger(__name__)
-
-
-class Link(FlowControl, Protocol):
-    """What an RPC needs of its connection."""
-
-    h2: Connection
-    limits: FrontLimits
-    peer: str
-    auth_context: Mapping[str, Iterable[bytes]]
-
-    def flush_soon(self, *, forgive: bool = False) -> None:
-        """Sends what there is at the end of this turn of the event loop.
-
-        `forgive`: this answers a call, so earlier pings no longer count as too many.
-        """
-
-    async def wait_for_room(self, rpc: NativeRpc, size: int) -> None:
-        """Returns when no more of the RPC's responses wait, or the RPC is over."""
-
-    def on_queued(self) -> None:
-        """Called when a response waits to be sent."""
-
-    def on_provoked(self) -> None:
-        """Called when a stream will be reset for what its caller did."""
-
-    def on_finished(self, rpc: NativeRpc) -> None:
-        """Called when the status of the RPC is on its way."""
 
 
 class NativeRpc:
@@ -140,14 +113,14 @@ class NativeRpc:
         try:
             return await self._requests.read()
         except RpcError as error:
-            self._cut_off(error)
+            self.refuse(error)
             raise asyncio.CancelledError from error
 
     def read_now(self) -> bytes | None:
         try:
             return self._requests.read_now()
         except RpcError as error:
-            self._cut_off(error)
+            self.refuse(error)
             raise asyncio.CancelledError from error
 
     async def send_initial_metadata(self, pairs: Pairs) -> None:
@@ -186,7 +159,7 @@ class NativeRpc:
         try:
             self._requests.feed(data, ended)
         except RpcError as error:
-            self._cut_off(error)
+            self.refuse(error)
 
     def refuse(self, error: RpcError) -> None:
         """Ends the RPC with the error, and cancels its handler."""
@@ -204,7 +177,7 @@ class NativeRpc:
         """Whether the caller reads none of the `size` bytes that are left; called once a second."""
         before, seconds = self._stall
         self._stall = (size, seconds + 1 if size and size == before else 0)
-        return self._stall[1] >= _STALL_S
+        return self._stall[1] >= STALL_S
 
     async def _run(self) -> None:
         try:
@@ -225,13 +198,7 @@ class NativeRpc:
             self._task = None  # else a cycle would keep the request until it is collected
 
     def _expire(self) -> None:
-        self._cut_off(RpcError(grpc.StatusCode.DEADLINE_EXCEEDED, "Deadline Exceeded"))
-
-    def _cut_off(self, error: RpcError) -> None:
-        """Ends the RPC for what its caller did; resets the stream unless its caller ended it."""
-        if not self.is_over and not self._requests.ended:
-            self._connection.on_provoked()
-        self.refuse(error)
+        self.refuse(RpcError(grpc.StatusCode.DEADLINE_EXCEEDED, "Deadline Exceeded"))
 
     async def _check_size(self, message: bytes) -> None:
         limit = self._connection.limits.max_response_bytes

@@ -7,6 +7,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from grpc import StatusCode
+
 from forebay_gateway.fronts.limits import FrontLimits
 from forebay_gateway.fronts.native.head import (
     RESPONSE_HEADERS,
@@ -78,7 +80,8 @@ class Streams:
         self._flush = output.flush
         self._rpcs: dict[int, NativeRpc] = {}
         self._blocked: dict[NativeRpc, int] = {}
-        self._unfinished_requests: set[int] = set()
+        self._unfinished_requests: dict[int, bool] = {}
+        """The streams whose response is complete, and whether it is an error."""
 
     # Events
 
@@ -117,7 +120,7 @@ class Streams:
         rpc = self._rpcs.pop(stream_id, None)
         if rpc is not None:
             rpc.disconnect()
-        self._unfinished_requests.discard(stream_id)
+        self._unfinished_requests.pop(stream_id, None)
 
     def refused_of(self, events: Sequence[Event]) -> set[int]:
         """The streams that nghttp2 has reset for their request headers, and never reported."""
@@ -137,7 +140,7 @@ class Streams:
         except NGH2Error:
             return  # its caller has reset it
         if not event.end_stream:
-            self._unfinished_requests.add(event.stream_id)
+            self._unfinished_requests[event.stream_id] = True
 
     # Link
 
@@ -173,16 +176,16 @@ class Streams:
         else:
             self.flush_soon(forgive=True)
 
-    def on_provoked(self) -> None:
-        self._provoked_resets += 1
-
     def on_finished(self, rpc: NativeRpc) -> None:
         if not rpc.requests_ended:
-            self._unfinished_requests.add(rpc.stream_id)
+            self._unfinished_requests[rpc.stream_id] = rpc.code is not StatusCode.OK
         self.flush_soon(forgive=True)
 
     def take_provoked_resets(self) -> int:
-        """How many streams had to be reset for what their caller did, since the last time."""
+        """How many streams were reset before their caller ended them, since the last time.
+
+        A reset after an OK does not count: it costs the server no more than any call.
+        """
         count, self._provoked_resets = self._provoked_resets, 0
         return count
 
@@ -200,7 +203,7 @@ class Streams:
             if not self.h2.queued_body_size(stream_id)
         ]
         for stream_id in sent:
-            self._unfinished_requests.discard(stream_id)
+            self._provoked_resets += self._unfinished_requests.pop(stream_id)
             self.h2.reset_stream(stream_id, NO_ERROR)
         return bool(sent)
 

@@ -87,3 +87,12 @@ MALFORMED = (
         _after_headers(lambda stream: b"\0\0\1\x02\0" + stream.to_bytes(4, "big") + b"\1"),
     ),
 )
+REFUSED = (
+    _made("no gRPC", headers_frame, _of_no_grpc),
+    _made("an unknown method", headers_frame, _of_an_unknown_method),
+    _made(
+        "an invalid deadline",
+        lambda stream, block: headers_frame(stream, block + _INVALID_DEADLINE),
+    ),
+)
+"""Requests that the server answers before they end."""

@@ -2,22 +2,34 @@
 
 from __future__ import annotations
 
-from forebay_gateway.fronts.native.floods import IdleFrames, PingStrikes, ProvokedResets
+from forebay_gateway.fronts.native.floods import Allowance, IdleFrames, PingStrikes
+
+
+def test_an_allowance_is_limited_and_comes_back_with_time() -> None:
+    allowance = Allowance(100, 10, now=0.0)
+    assert allowance.take(100, now=0.0)
+    assert allowance.take(10, now=1.0)
+    assert not allowance.take(1, now=1.0)
+
+
+def test_an_allowance_is_no_more_after_a_long_time() -> None:
+    assert not Allowance(100, 10, now=0.0).take(101, now=1_000.0)
+
+
+def test_what_is_given_may_be_taken_but_is_not_saved_up() -> None:
+    allowance = Allowance(100, 10, now=0.0)
+    assert allowance.take(100, now=0.0)
+    allowance.give(50)
+    assert allowance.take(50, now=0.0)
+    allowance.give(1_000)
+    assert not allowance.take(101, now=0.0)
 
 
 def test_idle_frames_are_limited_and_come_back_with_time() -> None:
     frames = IdleFrames(now=0.0)
     assert frames.received(10_000, now=0.0)
-    assert not frames.received(1, now=0.0)
-    frames = IdleFrames(now=0.0)
-    assert frames.received(10_000, now=0.0)
     assert frames.received(1_000, now=1.0)
     assert not frames.received(1, now=1.0)
-
-
-def test_idle_frames_are_no_more_after_a_long_time() -> None:
-    frames = IdleFrames(now=0.0)
-    assert not frames.received(10_001, now=1_000.0)
 
 
 def test_what_is_sent_allows_its_window_updates() -> None:
@@ -59,17 +71,3 @@ def test_a_response_forgives_earlier_pings() -> None:
     assert all(pings.received(now) for now in (0.0, 1.0, 2.0))
     pings.forgive()
     assert [pings.received(now) for now in (3.0, 4.0, 5.0, 6.0)] == [True, True, True, False]
-
-
-def test_provoked_resets_are_limited_and_come_back_with_time() -> None:
-    resets = ProvokedResets(now=0.0)
-    assert resets.provoked(10_000, now=0.0)
-    assert not resets.provoked(1, now=0.0)
-    resets = ProvokedResets(now=0.0)
-    assert resets.provoked(10_000, now=0.0)
-    assert resets.provoked(1_000, now=1.0)
-    assert not resets.provoked(1, now=1.0)
-
-
-def test_provoked_resets_are_no_more_after_a_long_time() -> None:
-    assert not ProvokedResets(now=0.0).provoked(10_001, now=1_000.0)

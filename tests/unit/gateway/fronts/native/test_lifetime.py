@@ -87,5 +87,6 @@ def _age(lifetime: Lifetime, now: int) -> Action:
 def test_a_caller_has_some_seconds_to_read_its_last_bytes() -> None:
     lifetime = greeted()
     assert not lifetime.close_is_overdue(100.0)
+    lifetime.closed(100.0)
     assert not lifetime.close_is_overdue(110.0)
     assert lifetime.close_is_overdue(110.1)
