@@ -20,9 +20,15 @@ from hyperframe.frame import (
 )
 
 from forebay_backends.aio.polling import poll_until
-from forebay_gateway.fronts.native import connection, lifetime, rpc
+from forebay_gateway.fronts.native import connection, floods, lifetime, rpc
 from forebay_gateway.fronts.native.front import NativeFront
-from tests.contract.fronts.attacks.attack import Attack, Outcome, run_attack
+from tests.contract.fronts.attacks.attack import (
+    Attack,
+    Outcome,
+    headers_frame,
+    on_each_stream,
+    run_attack,
+)
 from tests.contract.fronts.attacks.holding import (
     UNREAD_BODIES,
     unread_responses,
@@ -114,6 +120,21 @@ def test_a_flood_ends_its_connection(gateway: tuple[ProcessCosts, str], attack: 
     assert outcome.cut_off
     assert outcome.error_code != 0  # None where the GOAWAY was overtaken by the end
     assert outcome.sent_bytes < _MOST_FLOOD_BYTES
+
+
+@pytest.mark.variant
+def test_calls_that_succeed_before_their_requests_end_are_no_attack() -> None:
+    """The server resets each stream, but the call costs no more than any."""
+
+    def call(stream: int, block: bytes) -> bytes:
+        return headers_frame(stream, block) + DataFrame(stream, message(b"x")).serialize()
+
+    calls = Attack("calls without an end", on_each_stream(call))
+    with serving("native") as site:
+        nothing = path("Nothing").encode()
+        outcome = run_attack(site.address, calls, nothing, max_bytes=MIB, max_s=_MOST_S)
+    assert not outcome.cut_off
+    assert outcome.sent_frames > 2 * 2 * floods.MAX_RESETS
 
 
 @pytest.mark.variant
