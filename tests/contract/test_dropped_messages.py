@@ -72,7 +72,7 @@ def arrived(message: TaskMessage, redis_broker: bool = True) -> Any:
         headers=message.headers,
         payload=message.payload,
         properties={"priority": 9 - priority if redis_broker else priority},
-        delivery_info={"exchange": "", "routing_key": message.queue},
+        delivery_info={"exchange": "", "routing_key": "another queue"},
     )
 
 
@@ -96,7 +96,7 @@ async def test_a_call_that_no_worker_can_run_fails_with_task_unknown(
     ledger: BlockingLedger, aio_ledger: Ledger, dropped: DroppedMessages
 ) -> None:
     record = accepted(ledger)
-    dropped.on_task_unknown(arrived(message_of(record)), TASK)
+    dropped.on_task_unknown(arrived(message_of(record)), TASK, QUEUE)
     await announce(aio_ledger, replace(ABLE, worker=WORKER))  # the worker itself does not count
     await announce(aio_ledger, replace(ABLE, worker="elsewhere", queues=("other",)))
     await resend_or_fail(dropped, aio_ledger)
@@ -111,7 +111,7 @@ async def test_a_message_is_resent_if_another_worker_has_the_task(
     ledger: BlockingLedger, aio_ledger: Ledger, dropped: DroppedMessages, redis_broker: bool
 ) -> None:
     record = accepted(ledger, priority=9)
-    dropped.on_task_unknown(arrived(message_of(record, 9), redis_broker), TASK)
+    dropped.on_task_unknown(arrived(message_of(record, 9), redis_broker), TASK, QUEUE)
     await announce(aio_ledger, ABLE)
     await resend_or_fail(dropped, aio_ledger)
     await resend_or_fail(dropped, aio_ledger)
@@ -123,7 +123,7 @@ async def test_a_worker_that_starts_within_the_grace_gets_the_call(
     ledger: BlockingLedger, aio_ledger: Ledger, dropped: DroppedMessages, redis_broker: bool
 ) -> None:
     record = accepted(ledger)
-    dropped.on_task_unknown(arrived(message_of(record), redis_broker), TASK)
+    dropped.on_task_unknown(arrived(message_of(record), redis_broker), TASK, QUEUE)
     await resend_or_fail(dropped, aio_ledger)
     assert (record.state, sent(ledger)) == (State.QUEUED, [])
     await announce(aio_ledger, ABLE)
@@ -138,8 +138,8 @@ async def test_a_call_that_another_message_started_elsewhere_continues(
     record = accepted(ledger)
     ledger.run(begin(record.call, 1, OTHER_WORKER, "control"))
     again = running(ledger)
-    dropped.on_task_unknown(arrived(message_of(record)), TASK)
-    dropped.on_task_unknown(arrived(message_of(again)), TASK)
+    dropped.on_task_unknown(arrived(message_of(record)), TASK, QUEUE)
+    dropped.on_task_unknown(arrived(message_of(again)), TASK, QUEUE)
     await resend_or_fail(dropped, aio_ledger)
     assert (record.state, again.state) == (State.RUNNING, State.RUNNING)
 
@@ -151,7 +151,7 @@ async def test_all_calls_of_a_message_fail(
     records = [accepted(ledger), accepted(ledger)]
     calls = [record.call for record in records]
     message = calls_message("several", calls, task=TASK, queue=QUEUE, priority=0)
-    dropped.on_task_unknown(arrived(message), TASK)
+    dropped.on_task_unknown(arrived(message), TASK, QUEUE)
     await resend_or_fail(dropped, aio_ledger)
     assert [record.state for record in records] == [State.FAILED, State.FAILED]
 
@@ -166,7 +166,7 @@ def batch(channel: str) -> TaskMessage:
 async def test_ephemeral_calls_get_a_reply(
     channel: Channel, aio_ledger: Ledger, dropped: DroppedMessages
 ) -> None:
-    dropped.on_task_unknown(arrived(batch(channel.name)), TASK)
+    dropped.on_task_unknown(arrived(batch(channel.name)), TASK, QUEUE)
     await resend_or_fail(dropped, aio_ledger)
     (frame,) = channel.received()
     _, reply = parse_frame(frame)
@@ -182,7 +182,7 @@ async def test_a_batch_is_resent_if_another_worker_has_the_task(
     ledger: BlockingLedger, aio_ledger: Ledger, dropped: DroppedMessages, redis_broker: bool
 ) -> None:
     message = batch("nobody")
-    dropped.on_task_unknown(arrived(message, redis_broker), TASK)
+    dropped.on_task_unknown(arrived(message, redis_broker), TASK, QUEUE)
     await announce(aio_ledger, ABLE)
     await resend_or_fail(dropped, aio_ledger)
     assert sent(ledger) == [message.kwargs]
@@ -199,7 +199,7 @@ async def test_the_end_of_a_call_goes_back_to_the_ledger_and_its_message_is_sent
     ledger.run(cancel(accepted(ledger, call=call, on_end=sealed).call))
     (entry,) = ledger.run(take_ends(call.partition_number))
     ledger.run(forget_ends(call.partition_number, [entry]))
-    dropped.on_task_unknown(arrived(end_message(parse_end(entry), on_end)), TASK)
+    dropped.on_task_unknown(arrived(end_message(parse_end(entry), on_end)), TASK, QUEUE)
     await dropped.restore_ends(aio_ledger)
     await dropped.restore_ends(aio_ledger)  # nothing is left
     assert ledger.run(take_ends(call.partition_number)) == [entry]
@@ -212,7 +212,7 @@ async def test_an_end_that_the_ledger_still_has_is_not_there_twice_and_stays_tak
     call = accepted(ledger, on_end=ON_END.SerializeToString()).call
     ledger.run(cancel(call))
     (entry,) = ledger.run(take_ends(call.partition_number))
-    dropped.on_task_unknown(arrived(end_message(parse_end(entry), ON_END)), TASK)
+    dropped.on_task_unknown(arrived(end_message(parse_end(entry), ON_END)), TASK, QUEUE)
     await dropped.restore_ends(aio_ledger)
     assert ledger.redis.zcard(f"{call.partition}:ends") == 1
     assert ledger.run(take_ends(call.partition_number)) == []
@@ -221,7 +221,7 @@ async def test_an_end_that_the_ledger_still_has_is_not_there_twice_and_stays_tak
 async def test_ends_that_the_ledger_does_not_take_are_kept_and_logged_when_the_worker_stops(
     dropped: DroppedMessages, caplog: pytest.LogCaptureFixture
 ) -> None:
-    dropped.on_task_unknown(arrived(end_message(END, ON_END)), TASK)
+    dropped.on_task_unknown(arrived(end_message(END, ON_END)), TASK, QUEUE)
     away = Ledger(f"redis://127.0.0.1:{free_port()}/0")
     for _ in range(2):
         with pytest.raises(BackendUnavailable):
@@ -243,10 +243,10 @@ async def test_messages_of_others_are_ignored(
     ledger: BlockingLedger, aio_ledger: Ledger, dropped: DroppedMessages, kwargs: dict[str, Any]
 ) -> None:
     strange = TaskMessage("id", TASK, QUEUE, 0, kwargs)
-    dropped.on_task_unknown(arrived(strange), TASK)
+    dropped.on_task_unknown(arrived(strange), TASK, QUEUE)
     foreign = arrived(call_message(CallKey("x"), 1, task=TASK, queue=QUEUE, priority=0))
     foreign.headers = foreign.headers | {"origin": "gen1@host"}
-    dropped.on_task_unknown(foreign, TASK)
+    dropped.on_task_unknown(foreign, TASK, QUEUE)
     await resend_or_fail(dropped, aio_ledger)
     assert sent(ledger) == []
 
@@ -257,7 +257,7 @@ def test_a_worker_that_stops_stores_its_ends_or_logs_that_they_are_lost(
 ) -> None:
     url = f"redis://127.0.0.1:{free_port()}/0" if ledger_is_away else ledger_url
     keeper = LeaseKeeper(replace(ABLE, worker=WORKER), Settings(ledger_url=url))
-    keeper.dropped.on_task_unknown(arrived(end_message(END, ON_END)), TASK)
+    keeper.dropped.on_task_unknown(arrived(end_message(END, ON_END)), TASK, QUEUE)
     keeper._closing.set()  # before the keeper's periodic duties begin
     keeper.start()
     keeper.close()

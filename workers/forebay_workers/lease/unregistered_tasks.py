@@ -63,13 +63,12 @@ class DroppedMessages:
         self._pending: list[Dropped] = []
         self._ends: deque[KeptEnd] = deque()
 
-    def on_task_unknown(self, message: Any, name: str) -> None:
-        """Adds a message; ignores those that are not Forebay's."""
+    def on_task_unknown(self, message: Any, name: str, queue: str) -> None:
+        """Adds a message from the queue; ignores those that are not Forebay's."""
         try:
             if message.headers.get("origin") != ORIGIN:
                 return
             args, kwargs, _ = message.payload
-            queue = message.delivery_info["routing_key"]
             if args:
                 end = end_of(args[0], route_pb2.OnEnd(task=name, queue=queue))
                 _log_end(end, name, queue)

@@ -32,6 +32,7 @@ from forebay_backends.settings import SettingsError
 from forebay_backends.telemetry.log_lines import JsonLines, TextLines, label_log_records
 from forebay_backends.telemetry.tracing import TracingError, import_tracing
 from forebay_workers.celery_hooks.hidden_bodies import HiddenBodies
+from forebay_workers.celery_hooks.message_queue import queue_of
 from forebay_workers.lease.keeper import CHECK_INTERVAL_S, LeaseKeeper
 from forebay_workers.metrics.option import add_option
 from forebay_workers.metrics.worker_metrics import WorkerMetrics
@@ -151,7 +152,9 @@ def on_task_unknown(sender: Any, message: Any, name: str, **_: object) -> None:
     """Collects a message that Celery drops because its task is not registered."""
     keeper = current_worker().keeper
     if keeper is not None and sender.app in _applications:
-        keeper.dropped.on_task_unknown(message, name)
+        # Without signatures, a transport that is not ours may leave it to the message.
+        queue = queue_of(sender, message) or str(message.delivery_info["routing_key"])
+        keeper.dropped.on_task_unknown(message, name, queue)
 
 
 def on_worker_shutting_down(**_: object) -> None:

@@ -17,7 +17,7 @@ from celery.worker.consumer import Consumer
 
 from forebay_backends.signing.keyring import SignatureError
 from forebay_backends.signing.task_signatures import verify_task
-from forebay_workers.celery_hooks.redis_transport import CAME_FROM
+from forebay_workers.celery_hooks.message_queue import queue_of
 from forebay_workers.celery_hooks.request import begun_batches
 from forebay_workers.runtime import process
 
@@ -57,19 +57,10 @@ class SignedConsumer(_CelerysConsumer):  # type: ignore[misc]
         headers = message.headers
         if not isinstance(headers, Mapping):
             headers = {}
-        verify_task(process.keyring(), headers, message.body, self._queue_of(message))
+        verify_task(process.keyring(), headers, message.body, queue_of(self, message))
         keeper = process.current_worker().keeper
         now_ms = None if keeper is None else keeper.ledger_ms()
         if now_ms is not None:
             begun_batches.forget_expired(now_ms)
         if headers.get("id") in begun_batches:
             raise SignatureError("replayed", "the task message has been run before")
-
-    def _queue_of(self, message: Any) -> str:
-        """The queue that the message was taken from, whatever the message says itself."""
-        delivery = message.delivery_info
-        if CAME_FROM in delivery:
-            return str(delivery[CAME_FROM])
-        tags = self.task_consumer._active_tags
-        by_tag = {tag: queue for queue, tag in tags.items()}
-        return str(by_tag.get(delivery.get("consumer_tag"), ""))
