@@ -15,7 +15,7 @@ from google.protobuf.descriptor_pb2 import FieldDescriptorProto
 
 Type = Descriptor | EnumDescriptor
 
-_WELL_KNOWN = "google.protobuf."
+_WELL_KNOWN = "google.protobuf"
 _SCALARS = FieldDescriptorProto.Type.DESCRIPTOR.values_by_number
 
 
@@ -37,7 +37,7 @@ def _types(method: MethodDescriptor) -> list[Type]:
     found: dict[str, Type] = {}
 
     def visit(one: Type | None) -> None:
-        if one is None or one.full_name in found or one.full_name.startswith(_WELL_KNOWN):
+        if one is None or one.full_name in found or one.file.package == _WELL_KNOWN:
             return
         found[one.full_name] = one
         for field in one.fields if isinstance(one, Descriptor) else ():

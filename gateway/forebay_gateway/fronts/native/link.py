@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol, TypeVar
 
 from forebay_gateway.fronts.limits import FrontLimits
 from forebay_gateway.fronts.native.http2 import Connection
 from forebay_gateway.fronts.native.requests import FlowControl
 
-if TYPE_CHECKING:
-    from forebay_gateway.fronts.native.rpc import NativeRpc
+Rpc_contra = TypeVar("Rpc_contra", contravariant=True)
 
 
-class Link(FlowControl, Protocol):
-    """What an RPC needs of its connection."""
+class Link(FlowControl, Protocol[Rpc_contra]):
+    """What an RPC, of the class `Rpc_contra`, needs of its connection."""
 
     h2: Connection
     limits: FrontLimits
@@ -27,11 +26,11 @@ class Link(FlowControl, Protocol):
         `forgive`: this answers a call, so earlier pings no longer count as too many.
         """
 
-    async def wait_for_room(self, rpc: NativeRpc, size: int) -> None:
+    async def wait_for_room(self, rpc: Rpc_contra, size: int) -> None:
         """Returns when no more of the RPC's responses wait, or the RPC is over."""
 
     def on_queued(self) -> None:
         """Called when a response waits to be sent."""
 
-    def on_finished(self, rpc: NativeRpc) -> None:
+    def on_finished(self, rpc: Rpc_contra) -> None:
         """Called when the status of the RPC is on its way."""

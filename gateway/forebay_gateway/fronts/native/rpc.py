@@ -60,7 +60,7 @@ class NativeRpc:
     )
 
     def __init__(
-        self, connection: Link, stream_id: int, head: RequestHead, handler: Handler
+        self, connection: Link[NativeRpc], stream_id: int, head: RequestHead, handler: Handler
     ) -> None:
         self.stream_id = stream_id
         self.head = head
