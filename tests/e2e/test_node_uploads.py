@@ -47,8 +47,8 @@ def test_the_requests_of_a_stream_are_sent_again(
                 site.end_gateway_of(name)
             call.send(EchoRequest(text=letter))
         call.done_writing()
-        assert "".join(response["text"] for response in call.responses()) == LETTERS
-    assert call.end["code"] == "Ok"
+        text = "".join(response["text"] for response in call.responses())
+    assert (call.end["code"], text) == ("Ok", LETTERS), call.end
     assert call.retries
 
 
