@@ -52,12 +52,19 @@ export class Replay<T> {
     this.#kept = [];
   }
 
+  /** No `yield*`: an attempt that is aborted throws its error into this generator. */
   async *#reopened(source: AsyncIterable<T>): AsyncGenerator<T> {
+    const iterator = source[Symbol.asyncIterator]();
     try {
-      yield* source;
-    } catch (error) {
-      this.#hasFailed = true;
-      throw error;
+      for (;;) {
+        const next = await this.#next(iterator);
+        if (next.done === true) {
+          return;
+        }
+        yield next.value;
+      }
+    } finally {
+      await iterator.return?.();
     }
   }
 
@@ -68,13 +75,17 @@ export class Replay<T> {
   }
 
   async #take(kept: T[]): Promise<boolean> {
+    this.#iterator ??= this.#source[Symbol.asyncIterator]();
+    const next = await this.#next(this.#iterator);
+    if (next.done !== true) {
+      kept.push(next.value);
+    }
+    return next.done !== true;
+  }
+
+  async #next(iterator: AsyncIterator<T>): Promise<IteratorResult<T>> {
     try {
-      this.#iterator ??= this.#source[Symbol.asyncIterator]();
-      const next = await this.#iterator.next();
-      if (next.done !== true) {
-        kept.push(next.value);
-      }
-      return next.done !== true;
+      return await iterator.next();
     } catch (error) {
       this.#hasFailed = true;
       throw error;

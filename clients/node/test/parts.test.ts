@@ -171,6 +171,25 @@ test("an iterable that throws is remembered", async () => {
   }
 });
 
+test("an attempt that is aborted is no failure of the caller's iterable, which is closed", async () => {
+  let closed = 0;
+  async function* source(): AsyncGenerator<number> {
+    try {
+      yield 1;
+      yield 2;
+    } finally {
+      closed++;
+    }
+  }
+  const replay = new Replay(repeatable(source));
+  const attempt = replay.requests();
+  assert.deepEqual(await attempt.next(), { done: false, value: 1 });
+  await assert.rejects(attempt.throw(new Error("the connection broke")), /broke/);
+  assert.equal(replay.hasFailed, false);
+  assert.equal(closed, 1);
+  assert.deepEqual(await all(replay.requests()), [1, 2]);
+});
+
 async function* responses(left: () => void): AsyncGenerator<FactorialResponse> {
   try {
     yield create(FactorialResponseSchema, { part: { case: "header", value: {} } });
