@@ -36,10 +36,8 @@ def example(client: Path, *arguments: str, **variables: str) -> Ran:
 
 
 def test_the_policy_and_its_parts(site: Site, node_client: Path) -> None:
-    command = ("npm", "test", "--silent", "--", "--test-reporter=tap")
-    ran = run(*command, env=environment(), cwd=node_client).succeeded()
-    assert "# fail 0" in ran.out
-    assert "# pass 0" not in ran.out
+    ran = run("npm", "test", "--silent", env=environment(), cwd=node_client).succeeded()
+    assert re.search(r"pass [1-9]", ran.out), ran.out
 
 
 @pytest.mark.parametrize(
