@@ -21,6 +21,7 @@ from forebay_backends.ledger.client import Ledger
 from forebay_backends.ledger.operations.ends import (
     MOST_AT_ONCE,
     TAKEN_FOR_S,
+    TakenEnds,
     forget_ends,
     parse_end,
     take_ends,
@@ -64,26 +65,26 @@ class EndNotices:
         rotated = (*numbers[self._first :], *numbers[: self._first])
         for partition in (number for number in rotated if counts[number]):
             self._first = partition + 1
-            taken = MOST_AT_ONCE
-            while taken == MOST_AT_ONCE:
-                entries = await self._ledger.run(take_ends(partition))
-                taken = len(entries)
-                for first in range(0, taken, _SENDS_AT_ONCE):
-                    some = entries[first : first + _SENDS_AT_ONCE]
-                    if not await self._sent(partition, some, workers):
+            count = MOST_AT_ONCE
+            while count == MOST_AT_ONCE:
+                taken = await self._ledger.run(take_ends(partition))
+                count = len(taken.entries)
+                for first in range(0, count, _SENDS_AT_ONCE):
+                    some = taken.entries[first : first + _SENDS_AT_ONCE]
+                    if not await self._sent(taken, some, workers):
                         return
                 if time.monotonic() >= give_up_at:
                     return
 
     async def _sent(
-        self, partition: int, entries: Sequence[bytes], workers: Collection[WorkerPresence]
+        self, taken: TakenEnds, entries: Sequence[bytes], workers: Collection[WorkerPresence]
     ) -> bool:
         """Sends messages, and forgets those that need no other try; False if no broker answers."""
         sends = (self._send(entry, workers) for entry in entries)
         results = await asyncio.gather(*sends, return_exceptions=True)
         done = [entry for entry, result in zip(entries, results, strict=True) if result is True]
         if done:
-            await self._ledger.run(forget_ends(partition, done))
+            await self._ledger.run(forget_ends(taken, done))
         for result in results:
             if isinstance(result, BackendUnavailable):
                 self._outage.failed(result)

@@ -197,25 +197,28 @@ async def test_the_end_of_a_call_goes_back_to_the_ledger_and_its_message_is_sent
     call = new_key("acme")
     sealed = aio_ledger.seals.seal_on_end(call, "pkg.Service.Method", on_end.SerializeToString())
     ledger.run(cancel(accepted(ledger, call=call, on_end=sealed).call))
-    (entry,) = ledger.run(take_ends(call.partition_number))
-    ledger.run(forget_ends(call.partition_number, [entry]))
+    taken = ledger.run(take_ends(call.partition_number))
+    (entry,) = taken.entries
+    ledger.run(forget_ends(taken, [entry]))
     dropped.on_task_unknown(arrived(end_message(parse_end(entry), on_end)), TASK, QUEUE)
     await dropped.restore_ends(aio_ledger)
     await dropped.restore_ends(aio_ledger)  # nothing is left
-    assert ledger.run(take_ends(call.partition_number)) == [entry]
+    assert ledger.run(take_ends(call.partition_number)).entries == [entry]
     dropped.log_lost_ends()
 
 
-async def test_an_end_that_the_ledger_still_has_is_not_there_twice_and_stays_taken(
+async def test_an_end_that_comes_back_before_its_sender_forgets_it_is_kept(
     ledger: BlockingLedger, aio_ledger: Ledger, dropped: DroppedMessages
 ) -> None:
     call = accepted(ledger, on_end=ON_END.SerializeToString()).call
     ledger.run(cancel(call))
-    (entry,) = ledger.run(take_ends(call.partition_number))
+    taken = ledger.run(take_ends(call.partition_number))
+    (entry,) = taken.entries
     dropped.on_task_unknown(arrived(end_message(parse_end(entry), ON_END)), TASK, QUEUE)
     await dropped.restore_ends(aio_ledger)
     assert ledger.redis.zcard(f"{call.partition}:ends") == 1
-    assert ledger.run(take_ends(call.partition_number)) == []
+    ledger.run(forget_ends(taken, [entry]))
+    assert ledger.run(take_ends(call.partition_number)).entries == [entry]
 
 
 async def test_ends_that_the_ledger_does_not_take_are_kept_and_logged_when_the_worker_stops(

@@ -43,7 +43,7 @@ LATER = Start(600.0, is_relative=True)
 
 def kept(ledger: BlockingLedger) -> list[KeptEnd]:
     """All ends; they are taken for a lease."""
-    entries = [one for n in range(PARTITIONS) for one in ledger.run(take_ends(n))]
+    entries = [one for n in range(PARTITIONS) for one in ledger.run(take_ends(n)).entries]
     return [parse_end(entry) for entry in entries]
 
 
@@ -121,12 +121,17 @@ def test_another_process_gets_an_end_only_after_a_lease_and_until_it_is_forgotte
     record = accepted(ledger, on_end=ON_END)
     ledger.run(cancel(record.call))
     number = record.call.partition_number
-    (entry,) = ledger.run(take_ends(number))
-    assert ledger.run(take_ends(number)) == []
+    (entry,) = ledger.run(take_ends(number)).entries
+    assert ledger.run(take_ends(number)).entries == []
     assert sweep_all(ledger)[number].ends == 0
     lease_over(ledger)
-    assert ledger.run(take_ends(number)) == [entry]
-    ledger.run(forget_ends(number, [entry]))
+    taken = ledger.run(take_ends(number))
+    assert taken.entries == [entry]
+    ledger.run(forget_ends(replace(taken, until_ms=taken.until_ms - 1), [entry]))
+    lease_over(ledger)
+    taken = ledger.run(take_ends(number))
+    assert taken.entries == [entry], "a lease that is over deletes nothing"
+    ledger.run(forget_ends(taken, [entry]))
     lease_over(ledger)
     assert kept(ledger) == []
 
@@ -222,7 +227,7 @@ async def test_with_signing_keys_only_tasks_of_routes_are_told(
     assert ledger.redis.llen(QUEUE) == 1
     assert sorted(refused) == ["altered", "unsigned"]
     lease_over(ledger)
-    assert all(ledger.run(take_ends(n)) == [] for n in range(PARTITIONS))
+    assert all(ledger.run(take_ends(n)).entries == [] for n in range(PARTITIONS))
 
 
 def test_an_entry_that_no_script_made_is_refused() -> None:

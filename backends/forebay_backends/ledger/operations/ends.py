@@ -38,28 +38,40 @@ class KeptEnd:
     on_end: bytes
 
 
-def take_ends(partition: int, limit: int = MOST_AT_ONCE) -> Operation[list[bytes]]:
+@dataclass(frozen=True)
+class TakenEnds:
+    """Entries that were taken; `until_ms` is when the lease ends, by the ledger's clock."""
+
+    partition: int
+    until_ms: int
+    entries: list[bytes]
+
+
+def take_ends(partition: int, limit: int = MOST_AT_ONCE) -> Operation[TakenEnds]:
     """Takes the oldest entries; no other process gets them for `TAKEN_FOR_S`."""
     return Operation(
         "ends/take",
         partition_prefix(partition),
         (round(TAKEN_FOR_S * 1000), limit),
-        list,
+        lambda reply: TakenEnds(partition, int(reply[0]), reply[1:]),
     )
 
 
-def forget_ends(partition: int, entries: Sequence[bytes]) -> Operation[None]:
-    """Deletes entries whose messages were sent, or can never be."""
+def forget_ends(taken: TakenEnds, entries: Sequence[bytes]) -> Operation[None]:
+    """Deletes entries whose messages were sent, or can never be.
+
+    Not those that a worker without the task has restored since then.
+    """
     return Operation(
         "ends/forget",
-        partition_prefix(partition),
-        tuple(entries),
+        partition_prefix(taken.partition),
+        (taken.until_ms, *entries),
         lambda reply: None,
     )
 
 
 def restore_end(end: KeptEnd) -> Operation[None]:
-    """Stores the entry again, unless the ledger still has it."""
+    """Stores the entry again, to be taken at once. The ledger may still have it."""
     return Operation(
         "ends/restore",
         end.call.partition,

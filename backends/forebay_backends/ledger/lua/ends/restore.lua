@@ -3,5 +3,5 @@
 -- Replies: OK
 local entry = ARGV[1]
 
-redis.call('ZADD', index('ends'), 'NX', now_ms(), entry)
+redis.call('ZADD', index('ends'), now_ms(), entry)
 return {'OK'}
