@@ -14,7 +14,7 @@ from google.protobuf.message import DecodeError
 
 from forebay.errors import BackendUnavailable
 from forebay.v1 import route_pb2
-from forebay_backends.aio.outage_log import OutageLog
+from forebay_backends.aio.outage_log import OnceInAWhile, OutageLog
 from forebay_backends.broker.base import Broker
 from forebay_backends.broker.end_messages import EndMessage, end_message
 from forebay_backends.ledger.client import Ledger
@@ -33,8 +33,6 @@ _MOST_S = TAKEN_FOR_S / 5
 """In one repair, which has other work too; what is taken is sent long before another process may
 take it."""
 _SENDS_AT_ONCE = 8
-_WARNING_INTERVAL_S = 60.0
-"""A task of a queue has at most one warning in this time."""
 
 _log = logging.getLogger(__name__)
 
@@ -46,7 +44,7 @@ class EndNotices:
         self._ledger = ledger
         self._broker = broker
         self._first = 0
-        self._warned_at: dict[tuple[str, str], float] = {}
+        self._warnings = OnceInAWhile()
         self._outage = OutageLog(
             _log,
             "tasks can't be told of the ends of calls; the ledger keeps the messages",
@@ -110,9 +108,7 @@ class EndNotices:
         return False
 
     def _warn(self, message: EndMessage, problem: str, fix: str) -> None:
-        now, key = time.monotonic(), (message.queue, message.task)
-        if now - self._warned_at.get(key, -_WARNING_INTERVAL_S) >= _WARNING_INTERVAL_S:
-            self._warned_at[key] = now
+        if self._warnings.passes((message.queue, message.task)):
             _log.warning(
                 "the task %s can't be told of the ends of calls: %s; %s",
                 *(message.task, problem, fix),

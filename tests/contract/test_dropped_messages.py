@@ -238,6 +238,17 @@ async def test_ends_that_the_ledger_does_not_take_are_kept_and_logged_when_the_w
     assert "no task is told of the ends of acme/order-7" in caplog.text
 
 
+@pytest.mark.parametrize("strange", [{"method": "\ud800"}, {"method": "a b"}, {"method": 7}])
+async def test_an_end_of_no_call_holds_up_no_other(
+    ledger: BlockingLedger, aio_ledger: Ledger, dropped: DroppedMessages, strange: dict[str, Any]
+) -> None:
+    good = end_message(END, ON_END)
+    for argument in (good.args[0] | strange, good.args[0]):
+        dropped.on_task_unknown(arrived(replace(good, args=(argument,))), TASK, QUEUE)
+    await dropped.restore_ends(aio_ledger)
+    assert ledger.redis.zcard(f"{END.call.partition}:ends") == 1
+
+
 @pytest.mark.usefixtures("at_once")
 @pytest.mark.parametrize(
     "kwargs", [{"call": "no key", "attempt": 1}, {"batch": "!"}, {"call": "/x"}, {"calls": [7]}]

@@ -488,7 +488,8 @@ def test_several_applications_are_set_up_as_the_page_says(tmp_path: Path) -> Non
 def test_the_page_on_calls_lists_every_command() -> None:
     page = (DOCS / "calls.md").read_text()
     commands = set(re.findall(r"^\| `forebay (\w+)", page, re.MULTILINE))
-    assert commands == {"ps", "wait", "cancel", "logs", "queues", "workers", "errors", "top"}
+    of_calls = {"ps", "wait", "cancel", "logs", "queues", "workers", "errors", "top"}
+    assert commands == {*of_calls, "describe"}
 
 
 def test_the_picture_of_the_folders_has_all_of_them() -> None:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
+from math import inf
 
 REPEAT_S = 30.0
+ONCE_IN_S = 60.0
 
 
 def error_text(error: BaseException) -> str:
@@ -61,6 +63,22 @@ class OutageLog:
         began, self._began = self._began, None
         if began is not None:
             self._log.info("%s, after %.0f s", self._ends, self._clock() - began)
+
+
+class OnceInAWhile:
+    """Tells whether to log something again: each `key` once a minute. `clock` returns seconds."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._at: dict[Hashable, float] = {}
+
+    def passes(self, key: Hashable) -> bool:
+        now = self._clock()
+        if now - self._at.get(key, -inf) < ONCE_IN_S:
+            return False
+        self._at = {old: at for old, at in self._at.items() if now - at < ONCE_IN_S}
+        self._at[key] = now
+        return True
 
 
 class RepeatFilter(logging.Filter):

@@ -19,6 +19,7 @@ from kombu import Connection, Producer
 from kombu.exceptions import KombuError
 
 from forebay.errors import BackendUnavailable
+from forebay_backends.aio.outage_log import OnceInAWhile
 from forebay_backends.broker.amqp_errors import BLOCKED, broker_state, fix_of
 from forebay_backends.ledger.connections import CONNECT_TIMEOUT_S
 from forebay_backends.ledger.errors import RETRY_AFTER_S
@@ -33,7 +34,6 @@ SEND_TIMEOUT_S = 5.0
 _THREADS = 4
 _NO_QUEUE = "forebay.ping"
 _PING_AFTER_IDLE_S = 0.1
-_LOG_INTERVAL_S = 60.0
 _TRANSPORT_OPTIONS = {
     "confirm_publish": True,
     "read_timeout": SEND_TIMEOUT_S,
@@ -51,7 +51,7 @@ class AmqpChannels:
         self._local = local()
         self._connections: set[Connection] = set()
         self._blocked_threads: set[int] = set()  # until a connection of the thread is not blocked
-        self._logged_at: dict[str, float] = {}
+        self._warnings = OnceInAWhile()
 
     async def run(
         self, work: Callable[Concatenate[Any, P], R], *args: P.args, **kwargs: P.kwargs
@@ -75,9 +75,7 @@ class AmqpChannels:
         fix = fix_of(error)
         if fix is None and not self._blocked_threads:
             return
-        now = time.monotonic()
-        if now - self._logged_at.get(state, -_LOG_INTERVAL_S) >= _LOG_INTERVAL_S:
-            self._logged_at[state] = now
+        if self._warnings.passes(state):
             _log.warning("the %s %s%s", self._called, state, f"; to fix it: {fix}" if fix else "")
 
     async def close(self) -> None:

@@ -54,17 +54,22 @@ export class Replay<T> {
 
   /** No `yield*`: an attempt that is aborted throws its error into this generator. */
   async *#reopened(source: AsyncIterable<T>): AsyncGenerator<T> {
-    const iterator = source[Symbol.asyncIterator]();
+    const iterator = this.#opened(source);
+    let isOpen = true;
     try {
       for (;;) {
+        isOpen = false;
         const next = await this.#next(iterator);
         if (next.done === true) {
           return;
         }
+        isOpen = true;
         yield next.value;
       }
     } finally {
-      await iterator.return?.();
+      if (isOpen) {
+        await iterator.return?.();
+      }
     }
   }
 
@@ -75,12 +80,21 @@ export class Replay<T> {
   }
 
   async #take(kept: T[]): Promise<boolean> {
-    this.#iterator ??= this.#source[Symbol.asyncIterator]();
+    this.#iterator ??= this.#opened(this.#source);
     const next = await this.#next(this.#iterator);
     if (next.done !== true) {
       kept.push(next.value);
     }
     return next.done !== true;
+  }
+
+  #opened(source: AsyncIterable<T>): AsyncIterator<T> {
+    try {
+      return source[Symbol.asyncIterator]();
+    } catch (error) {
+      this.#hasFailed = true;
+      throw error;
+    }
   }
 
   async #next(iterator: AsyncIterator<T>): Promise<IteratorResult<T>> {

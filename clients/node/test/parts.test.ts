@@ -171,6 +171,28 @@ test("an iterable that throws is remembered", async () => {
   }
 });
 
+test("so is one that can't be opened", async () => {
+  const missing = (): AsyncGenerator<number> => {
+    throw new Error("no such file");
+  };
+  for (const source of [repeatable(missing), { [Symbol.asyncIterator]: missing }]) {
+    const replay = new Replay(source);
+    await assert.rejects(all(replay.requests()), /no such file/);
+    assert.equal(replay.hasFailed, true);
+  }
+});
+
+test("an iterator that has thrown is not closed", async () => {
+  let closed = 0;
+  const iterator: AsyncIterator<number> = {
+    next: () => Promise.reject(new Error("no more")),
+    return: () => Promise.resolve({ done: true, value: ++closed }),
+  };
+  const replay = new Replay({ ...repeatable<number>(() => []), [Symbol.asyncIterator]: () => iterator });
+  await assert.rejects(all(replay.requests()), /no more/);
+  assert.equal(closed, 0);
+});
+
 test("an attempt that is aborted is no failure of the caller's iterable, which is closed", async () => {
   let closed = 0;
   async function* source(): AsyncGenerator<number> {

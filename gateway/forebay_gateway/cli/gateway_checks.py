@@ -21,6 +21,7 @@ from forebay_gateway.cli.finding import Finding
 from forebay_gateway.cli.identity_checks import identity_finding
 
 _TIMEOUT_S = 2.0
+_MAY_NOT = (grpc.StatusCode.PERMISSION_DENIED, grpc.StatusCode.UNAUTHENTICATED)
 _NOT_THERE = "start `forebay gateway` or `forebay up`, or give its address with --target"
 
 
@@ -74,7 +75,9 @@ async def _problems(address: str, target: Target) -> tuple[list[Finding], Findin
             if error.code() is grpc.StatusCode.UNIMPLEMENTED:
                 return [], None  # an older gateway, or one without CallService
             silence = f"{address} does not tell you its problems: {error.code().name}"
-            return [], Finding("gateway", True, silence)
+            if error.code() in _MAY_NOT:
+                return [], Finding("gateway", True, silence)
+            return [], Finding("gateway", False, silence, "see the log of the gateway")
     return [Finding(one.subject, False, one.description, one.fix) for one in listed.problems], None
 
 

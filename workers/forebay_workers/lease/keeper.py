@@ -68,6 +68,7 @@ from forebay_workers.lease.stop_grace import StopGrace
 from forebay_workers.lease.unregistered_tasks import DroppedMessages
 
 CHECK_INTERVAL_S = 0.5
+_RESTORE_S = CLOSE_TIMEOUT_S / 2
 """Interval of the checks of requests: the death of a pool child is noticed at most this late."""
 
 _log = logging.getLogger(__name__)
@@ -322,13 +323,15 @@ class LeaseKeeper:
 
     async def _release_all_and_withdraw(self) -> None:
         try:
-            await self.dropped.restore_ends(self._ledger)
             for request in reserved_calls():
                 self._to_release.update(request.durable)
             await self._release()
             await withdraw(self._ledger, self._worker)
         except BackendUnavailable:
             _log.info("the ledger does not answer; the worker's leases and presence will expire")
+        with contextlib.suppress(BackendUnavailable, TimeoutError):
+            async with asyncio.timeout(_RESTORE_S):
+                await self.dropped.restore_ends(self._ledger)
         self.dropped.log_lost_ends()
 
 

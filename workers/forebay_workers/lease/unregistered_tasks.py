@@ -20,6 +20,7 @@ from typing import Any
 from forebay.errors import TaskUnknown
 from forebay.routes import HIGHEST_PRIORITY
 from forebay.v1 import call_pb2, route_pb2
+from forebay_backends.aio.outage_log import OnceInAWhile
 from forebay_backends.broker.base import Broker
 from forebay_backends.broker.end_messages import end_of
 from forebay_backends.broker.task_messages import ORIGIN, TaskMessage, call_message
@@ -28,7 +29,12 @@ from forebay_backends.ledger.frames import reply_frame
 from forebay_backends.ledger.keys import CallKey
 from forebay_backends.ledger.lifecycle import Event, State
 from forebay_backends.ledger.operations.attempts import claim, finish
-from forebay_backends.ledger.operations.ends import KeptEnd, restore_end
+from forebay_backends.ledger.operations.ends import (
+    KeptEnd,
+    format_end,
+    parse_end,
+    restore_end,
+)
 from forebay_backends.ledger.operations.maintenance import UnclaimedCall, mark_resent
 from forebay_backends.ledger.outcome import outcome_of_error
 from forebay_backends.ledger.presence import live_workers
@@ -62,6 +68,7 @@ class DroppedMessages:
         self._new: SimpleQueue[Dropped] = SimpleQueue()
         self._pending: list[Dropped] = []
         self._ends: deque[KeptEnd] = deque()
+        self._warnings = OnceInAWhile()
 
     def on_task_unknown(self, message: Any, name: str, queue: str) -> None:
         """Adds a message from the queue; ignores those that are not Forebay's."""
@@ -71,13 +78,29 @@ class DroppedMessages:
             args, kwargs, _ = message.payload
             if args:
                 end = end_of(args[0], route_pb2.OnEnd(task=name, queue=queue))
-                _log_end(end, name, queue)
-                self._ends.append(end)
+                self._keep_end(end, name, queue)
             else:
                 self._new.put(_dropped(message, name, queue, kwargs, self._redis_broker))
         except Exception as error:  # anyone may write to the queue; consuming must go on
             kind = type(error).__name__
-            _log.warning("a message for task %r is not Forebay's: %s", name, kind)
+            _log.warning(
+                "a message for task %r is not Forebay's, or of a later version: %s", name, kind
+            )
+
+    def _keep_end(self, end: KeptEnd, task: str, queue: str) -> None:
+        """Raises ValueError for an end that no script of the ledger has written."""
+        if parse_end(format_end(end)) != end:
+            raise ValueError("the end of no call")
+        # One warning in a while: thousands may come back, again and again.
+        level = logging.WARNING if self._warnings.passes((queue, task)) else logging.INFO
+        with about_call(end.call.id, end.attempt, end.method, tenant=end.call.owner):
+            _log.log(
+                level,
+                "task %r is not registered here; the end of a call goes back to the ledger, until "
+                "a worker of queue %r has the task",
+                *(task, queue),
+            )
+        self._ends.append(end)
 
     async def resend_or_fail(self, ledger: Ledger, broker: Broker, worker: str) -> None:
         """Resends messages that a live worker can run; ends the calls of the others.
@@ -110,19 +133,10 @@ class DroppedMessages:
             self._ends.popleft()
 
     def log_lost_ends(self) -> None:
-        """Logs of which ends the tasks are not told, because the ledger does not answer."""
+        """Logs of which ends the tasks are not told, because the ledger does not have them."""
         if self._ends:
             calls = ", ".join(str(end.call) for end in self._ends)
-            _log.error("the ledger does not answer; no task is told of the ends of %s", calls)
-
-
-def _log_end(end: KeptEnd, task: str, queue: str) -> None:
-    with about_call(end.call.id, end.attempt, end.method, tenant=end.call.owner):
-        _log.warning(
-            "task %r is not registered here; the end of a call goes back to the ledger, until a "
-            "worker of queue %r has the task",
-            *(task, queue),
-        )
+            _log.error("the ledger did not answer; no task is told of the ends of %s", calls)
 
 
 def _dropped(

@@ -7,7 +7,7 @@ import logging
 
 import pytest
 
-from forebay_backends.aio.outage_log import OutageLog, RepeatFilter
+from forebay_backends.aio.outage_log import OnceInAWhile, OutageLog, RepeatFilter
 
 LOG = logging.getLogger("tests.outage")
 
@@ -65,3 +65,14 @@ async def test_a_timeout_is_named_as_one(caplog: pytest.LogCaptureFixture) -> No
     except TimeoutError as error:
         outage.failed(error)
     assert caplog.messages == ["the broker does not answer: TimeoutError()"]
+
+
+def test_each_key_is_logged_once_a_minute() -> None:
+    clock = Clock()
+    warnings = OnceInAWhile(clock)
+    assert [warnings.passes(key) for key in ("a", "b", "a")] == [True, True, False]
+    clock.now += 59.0
+    assert not warnings.passes("a")
+    clock.now += 2.0
+    assert warnings.passes("b")
+    assert len(warnings._at) == 1
