@@ -111,6 +111,7 @@ def serving(channel: grpc.Channel) -> bool:
     return bool(answer.status == health_pb2.HealthCheckResponse.SERVING)
 
 
+@pytest.mark.variant
 @pytest.mark.timeout(120)
 async def test_a_gateway_outlives_an_outage_of_its_broker(
     rabbitmq: RabbitMQ, amqp: AmqpBroker, redis_url: str

@@ -70,6 +70,7 @@ async def test_a_virtual_host_that_is_not_there_is_named(rabbitmq: RabbitMQ) -> 
     await broker.close()
 
 
+@pytest.mark.variant
 async def test_an_alarm_is_named_and_makes_the_broker_unhealthy(
     rabbitmq: RabbitMQ, broker: AmqpBroker
 ) -> None:

@@ -34,7 +34,10 @@ def run_what_is_queued(plain: PlainSite) -> None:
         assert MessageToDict(answer)["value"] == 7
 
 
-@pytest.mark.parametrize("timeout_s", [None, 0.7, TIMEOUT_S])
+@pytest.mark.parametrize(
+    "timeout_s",
+    [0.7, *(pytest.param(one, marks=pytest.mark.variant) for one in (None, TIMEOUT_S))],
+)
 def test_a_task_does_not_run_after_its_call_failed(
     plain: PlainSite, tmp_path: Path, timeout_s: float | None
 ) -> None:

@@ -125,6 +125,7 @@ def test_the_tutorial_and_the_pages_that_continue_it_give_the_shown_results(
                 reader.read(DOCS / page)
 
 
+@pytest.mark.variant
 def test_a_fleet_with_rabbitmq_is_set_up_as_the_pages_say(
     rabbitmq: RabbitMQ, tmp_path: Path
 ) -> None:
@@ -190,6 +191,7 @@ def test_spans_and_lines_of_a_call_are_as_the_page_says(tmp_path: Path) -> None:
     assert [span.parent for span in tree[1:]] == [span.id for span in tree[:-1]]
 
 
+@pytest.mark.variant
 def test_a_key_is_made_and_used_as_the_page_says(tmp_path: Path) -> None:
     address = f"127.0.0.1:{free_port()}"
     with short_folder() as data:
@@ -228,6 +230,7 @@ def test_the_settings_of_a_page_are_valid(page: str) -> None:
         given_settings(**tomllib.loads(text))
 
 
+@pytest.mark.variant
 def test_a_gateway_is_secured_as_the_page_says(tmp_path: Path) -> None:
     with reader_of_own_gateway(tmp_path) as reader:
         reader.read(DOCS / "tls.md")

@@ -98,6 +98,7 @@ def test_the_hint_to_a_command_of_another_extra_says_so(wheel: Wheel) -> None:
     assert "pip install" not in by_gateway
 
 
+@pytest.mark.variant
 def test_a_client_a_gateway_and_a_worker_run_with_their_extras_alone(wheel: Wheel) -> None:
     client, gateway, worker = (wheel.installed(extra) for extra in ("cli", "gateway", "workers"))
     with redis_server() as ledger, ExitStack() as running:

@@ -173,6 +173,7 @@ async def test_a_live_call_continues_over_asyncio(
     assert texts == [str(number) for number in range(6)]
 
 
+@pytest.mark.variant
 def test_a_stream_that_is_silent_for_longer_than_the_proxys_timeout_resumes(
     stub: EchoServiceStub,
 ) -> None:

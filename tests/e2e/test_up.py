@@ -155,7 +155,13 @@ def test_a_drain_aborts_unfinished_calls_as_draining(env: dict[str, str]) -> Non
         assert gateway.output.endswith("forebay gateway has stopped\n")
 
 
-@pytest.mark.parametrize("trap", ["", "trap '' INT; "], ids=["in a terminal", "a script's job"])
+@pytest.mark.parametrize(
+    "trap",
+    [
+        pytest.param("", id="in a terminal", marks=pytest.mark.variant),
+        pytest.param("trap '' INT; ", id="a script's job"),
+    ],
+)
 def test_a_signal_during_the_start_stops_what_has_been_started(
     env: dict[str, str], trap: str
 ) -> None:

@@ -93,14 +93,11 @@ OUTAGES: dict[str, Outage] = {
 
 
 ONE, TWO = "one server", "two servers"
+ALWAYS = {ONE: ("killed", "frozen", "cut off", "unheard"), TWO: ("killed", "unheard")}
 CASES = [
-    *((ONE, outage) for outage in OUTAGES),
-    *((TWO, outage) for outage in ("killed", "unheard")),
-    *(
-        pytest.param(TWO, outage, marks=pytest.mark.variant)
-        for outage in OUTAGES
-        if outage not in ("killed", "unheard")
-    ),
+    pytest.param(system, outage, marks=[pytest.mark.variant] * (outage not in outages))
+    for system, outages in ALWAYS.items()
+    for outage in OUTAGES
 ]
 
 

@@ -80,7 +80,7 @@ WITHOUT_LOSS = (coordinated, paused)
 """No write comes between the replica's promotion and the primary's demotion."""
 CASES = [
     (swapped_roles, "prefork", ONE),
-    (killed, "prefork", ONE),
+    pytest.param(killed, "prefork", ONE, marks=pytest.mark.variant),
     pytest.param(coordinated, "prefork", ONE, marks=pytest.mark.variant),
     pytest.param(paused, "prefork", ONE, marks=pytest.mark.variant),
     pytest.param(late_address, "threads", ONE, marks=pytest.mark.variant),
