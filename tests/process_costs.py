@@ -1,14 +1,18 @@
-"""What a process takes of its machine."""
+"""The memory and CPU that a process takes; those of a gateway without workers."""
 
 from __future__ import annotations
 
 import contextlib
 import threading
 from collections.abc import Iterator
+from pathlib import Path
 
 import psutil
 
 from bench.cpu import cpu_ms
+from tests.harness import environment, forebay_gateway, redis_server
+
+_ROOT = Path(__file__).parents[1]
 
 
 class ProcessCosts:
@@ -44,3 +48,14 @@ class ProcessCosts:
             done.set()
             sampler.join()
             self.peak_rss_bytes = max(self.peak_rss_bytes, self.rss_bytes)
+
+
+@contextlib.contextmanager
+def gateway_alone(**settings: str) -> Iterator[tuple[ProcessCosts, str]]:
+    """Runs a gateway without workers, with these variables; yields its costs and its address."""
+    with redis_server() as url:
+        env = environment(
+            FOREBAY_LEDGER_URL=url, FOREBAY_LINGER_S="0", FOREBAY_DRAIN_S="0", **settings
+        )
+        with forebay_gateway(env=env, cwd=_ROOT) as (process, address):
+            yield ProcessCosts(process.popen.pid), address

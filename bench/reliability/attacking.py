@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import time
-from pathlib import Path
 
 from tests.contract.fronts.attacks.attack import Attack, run_attack
 from tests.contract.fronts.attacks.lists import ATTACKS, WATCH
 from tests.contract.fronts.callers import other_caller
-from tests.harness import environment, forebay_gateway, redis_server
-from tests.process_costs import ProcessCosts
+from tests.process_costs import ProcessCosts, gateway_alone
 
-ROOT = Path(__file__).parents[2]
 _MAX_BYTES, _MAX_S = 64 << 20, 10.0
 _SETTLE_S = 1.0
 _HEAD = """\
@@ -22,16 +19,9 @@ _HEAD = """\
 def attacked(front: str) -> str:
     """A Markdown row for each attack, on a gateway of its own."""
     rows = [_HEAD]
-    with redis_server() as url:
-        env = environment(
-            FOREBAY_LEDGER_URL=url,
-            FOREBAY_FRONT=front,
-            FOREBAY_LINGER_S="0",
-            FOREBAY_DRAIN_S="0",
-        )
-        for attack in ATTACKS:
-            with forebay_gateway(env=env, cwd=ROOT) as (process, address):
-                rows.append(_row(attack, ProcessCosts(process.popen.pid), address))
+    for attack in ATTACKS:
+        with gateway_alone(FOREBAY_FRONT=front) as (gateway, address):
+            rows.append(_row(attack, gateway, address))
     return "\n".join(rows)
 
 

@@ -7,7 +7,6 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import grpc
@@ -16,10 +15,9 @@ import pytest
 from forebay_gateway.admission.read_room import IDLE_AFTER_S
 from forebay_gateway.server.memory_guard import SLACK_BYTES
 from tests.echo.v1.echo_pb2 import EchoRequest
-from tests.harness import environment, eventually, forebay_gateway, redis_server
-from tests.process_costs import ProcessCosts
+from tests.harness import eventually
+from tests.process_costs import ProcessCosts, gateway_alone
 
-ROOT = Path(__file__).parents[2]
 MIB = 1 << 20
 MAX_HELD_BYTES = 128 * MIB
 CALLS = 60
@@ -52,16 +50,10 @@ CASES = [
 @pytest.fixture(scope="module")
 def gateway() -> Iterator[tuple[ProcessCosts, str]]:
     """A gateway without workers: its memory and its address."""
-    with redis_server() as url:
-        env = environment(
-            FOREBAY_LEDGER_URL=url,
-            FOREBAY_SERVICES='["tests.echo.v1.echo_pb2"]',
-            FOREBAY_MAX_HELD_BYTES=str(MAX_HELD_BYTES),
-            FOREBAY_LINGER_S="0",
-            FOREBAY_DRAIN_S="0",
-        )
-        with forebay_gateway(env=env, cwd=ROOT) as (process, address):
-            yield ProcessCosts(process.popen.pid), address
+    with gateway_alone(
+        FOREBAY_SERVICES='["tests.echo.v1.echo_pb2"]', FOREBAY_MAX_HELD_BYTES=str(MAX_HELD_BYTES)
+    ) as found:
+        yield found
 
 
 def channel(address: str) -> grpc.Channel:

@@ -7,7 +7,6 @@ import logging
 import socket
 import time
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 from hyperframe.frame import (
@@ -39,10 +38,9 @@ from tests.contract.fronts.attacks.resets import MALFORMED, REFUSED
 from tests.contract.fronts.callers import FRAMES_A_CALL, call_at_once, other_caller
 from tests.contract.fronts.site import MIB, Site, path, serving
 from tests.faults.raw_http2 import PREFACE, RawConnection, message, request_headers
-from tests.harness import environment, eventually, forebay_gateway, redis_server
-from tests.process_costs import ProcessCosts
+from tests.harness import eventually
+from tests.process_costs import ProcessCosts, gateway_alone
 
-ROOT = Path(__file__).parents[3]
 HANG = path("HangAfter").encode()
 ENHANCE_YOUR_CALM = 0xB
 _8_MIB = b"%d" % (8 * MIB)
@@ -51,7 +49,7 @@ _MORE_THAN_SOCKETS_HOLD = 4
 _SOON_S = 10.0
 """For what takes a few milliseconds on an idle machine."""
 _FLOOD_BYTES = 64 * MIB
-"""What an attack sends if it is not ended."""
+"""The size of an attack that is not ended."""
 _MOST_FLOOD_BYTES = 6 * MIB
 """How much of `_FLOOD_BYTES` may be sent before the connection ends.
 
@@ -79,15 +77,8 @@ _OWN_CPU_S = 0.1
 @pytest.fixture(scope="module")
 def gateway() -> Iterator[tuple[ProcessCosts, str]]:
     """A gateway with the native front, without workers."""
-    with redis_server() as url:
-        env = environment(
-            FOREBAY_LEDGER_URL=url,
-            FOREBAY_FRONT="native",
-            FOREBAY_LINGER_S="0",
-            FOREBAY_DRAIN_S="0",
-        )
-        with forebay_gateway(env=env, cwd=ROOT) as (process, address):
-            yield ProcessCosts(process.popen.pid), address
+    with gateway_alone(FOREBAY_FRONT="native") as found:
+        yield found
 
 
 def attacked(
