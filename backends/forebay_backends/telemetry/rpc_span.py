@@ -25,12 +25,15 @@ class RpcSpan:
     """The trace of one RPC that is not sampled: only its context, which goes to the worker."""
 
     is_recording = False
-    producer_traceparent = ""
-    """The call's trace context, for RPCs that attach to it; empty if it is unsampled."""
 
     def __init__(self, context: str, state: TraceState | None) -> None:
         self.traceparent = context
         self._state = state
+
+    @property
+    def producer_traceparent(self) -> str:
+        """The call's trace context, for RPCs that attach to it; empty if it is unsampled."""
+        return ""
 
     def publish(self, queue: str, metadata: call_pb2.Metadata) -> None:
         """Puts the trace context into the metadata for the worker."""
@@ -63,7 +66,7 @@ class SampledRpc(RpcSpan):
         self._items = ItemEvents()
 
     @property
-    def producer_traceparent(self) -> str:  # type: ignore[override] # only read
+    def producer_traceparent(self) -> str:
         return "" if self._producer is None else traceparent(self._producer.get_span_context())
 
     def publish(self, queue: str, metadata: call_pb2.Metadata) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from opentelemetry.trace import (
     INVALID_SPAN_CONTEXT,
@@ -26,20 +26,17 @@ def remote_context(metadata: Pairs) -> SpanContext | None:
             parents.append(value)
         elif key == TRACESTATE and isinstance(value, str):
             states.append(value)
-    if len(parents) != 1 or not isinstance(parents[0], str):
-        return None
-    parts = trace_parts(parents[0])
+    parts = _parts(parents)
     if parts is None:
         return None
     trace_id, span_id, flags = parts
-    remote = SpanContext(
+    return SpanContext(
         int(trace_id, 16),
         int(span_id, 16),
         is_remote=True,
         trace_flags=TraceFlags(int(flags, 16)),
         trace_state=TraceState.from_header(states) if states else None,
     )
-    return remote if remote.is_valid else None
 
 
 def unsampled(metadata: Pairs) -> str:
@@ -48,14 +45,10 @@ def unsampled(metadata: Pairs) -> str:
     Takes a third of the time of `remote_context`.
     """
     found = [value for key, value in metadata if key == TRACEPARENT]
-    if len(found) != 1 or not isinstance(found[0], str):
+    parts = _parts(found)
+    if parts is None or int(parts[2], 16) & TraceFlags.SAMPLED:
         return ""
-    parts = trace_parts(found[0])
-    if parts is None:
-        return ""
-    trace_id, span_id, flags = parts
-    is_sampled = int(flags, 16) & TraceFlags.SAMPLED
-    return "" if is_sampled or not trace_id.strip("0") or not span_id.strip("0") else found[0]
+    return str(found[0])
 
 
 class UnsampledSpan(NonRecordingSpan):
@@ -82,3 +75,12 @@ def put_context(metadata: call_pb2.Metadata, parent: str, state: TraceState | No
     entries.add(key=TRACEPARENT, value=parent.encode())
     if state:
         entries.add(key=TRACESTATE, value=state.to_header().encode())
+
+
+def _parts(parents: Sequence[str | bytes]) -> tuple[str, str, str] | None:
+    """Trace, span and flags of the only header `traceparent`; None if it is invalid."""
+    if len(parents) != 1 or not isinstance(parents[0], str):
+        return None
+    parts = trace_parts(parents[0])
+    has_ids = parts is not None and parts[0].strip("0") and parts[1].strip("0")
+    return parts if has_ids else None
