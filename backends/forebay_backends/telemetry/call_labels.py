@@ -74,7 +74,7 @@ def name_call(call_id: str, attempt: int = 1) -> None:
         labels.call_id, labels.attempt = call_id, attempt
 
 
-class labelled:  # noqa: N801 - it is used like a function
+class Labelled:
     """Labels the lines that are logged in the block with those of a call that is known.
 
     A class, because `contextlib.contextmanager` takes three times the CPU.
@@ -96,9 +96,9 @@ class labelled:  # noqa: N801 - it is used like a function
 
 def about_call(
     call_id: str, attempt: int = 0, method: str = "", traceparent: str = "", tenant: str = ""
-) -> labelled:
+) -> Labelled:
     """Labels the lines that are logged in the block."""
-    return labelled(CallLabels(method, call_id, attempt, traceparent, tenant))
+    return Labelled(CallLabels(method, call_id, attempt, traceparent, tenant))
 
 
 def call_of_task(task_id: str) -> tuple[str, str]:

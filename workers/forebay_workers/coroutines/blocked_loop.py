@@ -15,7 +15,7 @@ from typing import Any
 from weakref import WeakKeyDictionary
 
 from forebay_backends.process.thread_frames import current_frames, place_outside_library
-from forebay_backends.telemetry.call_labels import NO_CALL, CallLabels, current_call, labelled
+from forebay_backends.telemetry.call_labels import NO_CALL, CallLabels, Labelled, current_call
 
 BLOCKED_S = 1.0
 _CHECKS = 4
@@ -89,7 +89,7 @@ class BlockedLoopWatch:
             return
         self._named.add(labels.method)
         handler = f"the handler of {labels.method}" if labels.method else "a callback"
-        with labelled(labels):
+        with Labelled(labels):
             _log.warning(
                 "%s has blocked the event loop for over %g s, at %s; the other coroutines of this "
                 "process wait. Await it, or run it in a thread by `await asyncio.to_thread(…)`",

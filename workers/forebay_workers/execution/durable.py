@@ -33,7 +33,7 @@ from forebay_backends.ledger.operations.attempts import (
 from forebay_backends.ledger.operations.base import Operation, Refusal, Refused
 from forebay_backends.ledger.outcome import outcome_of_error
 from forebay_backends.ledger.seals import Seals
-from forebay_backends.telemetry.call_labels import NO_CALL, CallLabels, about_call, labelled
+from forebay_backends.telemetry.call_labels import CallLabels, Labelled, about_call
 from forebay_workers.celery_hooks.request import Attempt
 from forebay_workers.handler.context import POLL_INTERVAL_S, CallContext
 from forebay_workers.handler.flow_control import FlowControl
@@ -49,6 +49,9 @@ _log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
+_LabelledEnd = tuple[Operation[Any], CallLabels]
+"""The operation that ends a call, and the labels of its lines of the log."""
+
 
 def run_calls(
     runtime: Runtime, method: Method, handler: Callable[..., Any], attempts: Sequence[Attempt]
@@ -59,14 +62,12 @@ def run_calls(
     """
     shares_task = len(attempts) > 1
     trace = runtime.task_trace(len(attempts))
-    end: Operation[Any] | None = None
-    end_labels = NO_CALL
+    end: _LabelledEnd | None = None
     with runtime.control.reserved(attempts):
         for call, attempt in attempts:
             operation = begin(call, attempt, runtime.worker, runtime.control.channel)
-            begun = _run_both(runtime, end, end_labels, operation)
+            begun = _run_both(runtime, end, operation)
             with about_call(call.id, attempt, method.name, tenant=call.owner) as labels:
-                end_labels = labels
                 if isinstance(begun, Refused):
                     _log.info("call %s is not begun: %s", call, begun.why)
                     end = None
@@ -74,14 +75,18 @@ def run_calls(
                 try:
                     begun = runtime.ledger.seals.begun(call, begun)
                 except ItemsLost as error:
-                    end = failed(runtime.ledger.seals, call, attempt, error)
+                    end = failed(runtime.ledger.seals, call, attempt, error), labels
                     continue
                 metadata = to_pairs(call_pb2.Metadata.FromString(begun.metadata))
                 context = _context(runtime, call, attempt, begun, metadata)
                 context.trace(trace, method, labels)
-                end = _run_call(runtime, method, handler, begun, context, shares_task=shares_task)
+                ending = _run_call(
+                    runtime, method, handler, begun, context, shares_task=shares_task
+                )
+                end = None if ending is None else (ending, labels)
     if end is not None:
-        log_refused_end(end, end_labels, retry_while_unavailable(partial(runtime.ledger.run, end)))
+        reply = retry_while_unavailable(partial(runtime.ledger.run, end[0]))
+        log_refused_end(*end, reply)
 
 
 def failed(seals: Seals, call: CallKey, attempt: int, error: ItemsLost) -> Operation[Any]:
@@ -114,23 +119,22 @@ def ended(
 
 def _run_both(
     runtime: Runtime,
-    end: Operation[Any] | None,
-    end_labels: CallLabels,
+    end: _LabelledEnd | None,
     begin: Operation[Begun | Refused],
 ) -> Begun | Refused:
     """Ends a call, if `end` is given, and begins another; returns the latter's reply."""
     if end is None:
         return retry_while_unavailable(partial(runtime.ledger.run, begin))
-    ended, begun = retry_while_unavailable(partial(runtime.ledger.run_all, [end, begin]))
-    log_refused_end(end, end_labels, ended)
+    ended, begun = retry_while_unavailable(partial(runtime.ledger.run_all, [end[0], begin]))
+    log_refused_end(*end, ended)
     reply: Begun | Refused = begun
     return reply
 
 
-def log_refused_end(end: Operation[Any], end_labels: CallLabels, refused: object) -> None:
+def log_refused_end(end: Operation[Any], labels: CallLabels, refused: object) -> None:
     """Logs, if the ledger refused `end`, that the call had ended before its handler."""
     if isinstance(refused, Refused):
-        with labelled(end_labels):
+        with Labelled(labels):
             _log.info("call %s ended before its handler: %s", end.arguments[0], refused.why)
 
 

@@ -18,7 +18,7 @@ from forebay_backends.ledger.frames import Stop, reply_frame, stop_frame
 from forebay_backends.ledger.keys import control_channel
 from forebay_backends.ledger.lifecycle import State
 from forebay_backends.ledger.outcome import outcome_of_error
-from forebay_backends.telemetry.call_labels import labelled
+from forebay_backends.telemetry.call_labels import Labelled
 from forebay_workers.handler.context import CallContext
 from forebay_workers.runtime.process import Runtime
 
@@ -46,7 +46,7 @@ def limited(
 
 def _expire(runtime: Runtime, context: CallContext, reply_channel: str) -> None:
     call = context.call
-    with labelled(context.labels):
+    with Labelled(context.labels):
         _log.info("call %s is stopped: its run time has passed", call)
     context.stop(str(State.EXPIRED))
     reply = call_pb2.BatchReply()
@@ -56,5 +56,5 @@ def _expire(runtime: Runtime, context: CallContext, reply_channel: str) -> None:
         runtime.ledger.publish(reply_channel, reply_frame(reply.SerializeToString()))
         runtime.ledger.publish(control_channel(runtime.worker), stop)
     except BackendUnavailable as error:
-        with labelled(context.labels):
+        with Labelled(context.labels):
             _log.warning("call %s: the ledger does not answer: %s", call, error)

@@ -27,7 +27,7 @@ from forebay_backends.ledger.operations.attempts import read_flow
 from forebay_backends.ledger.operations.base import Refused
 from forebay_backends.ledger.pubsub import listen
 from forebay_backends.signing.keyring import SignatureError
-from forebay_backends.telemetry.call_labels import labelled
+from forebay_backends.telemetry.call_labels import Labelled
 from forebay_backends.urls import RedisServer
 from forebay_workers.handler.context import CallContext
 from forebay_workers.handler.process_exit import CLOSE_TIMEOUT_S
@@ -184,7 +184,7 @@ class ControlChannel:
     def _kill_if_running(self, key: str, attempt: int) -> None:
         context = self._running.get((key, attempt))
         if context is not None and (key, attempt) in self._shared:
-            with labelled(context.labels):
+            with Labelled(context.labels):
                 _log.warning("call %s was stopped and still runs; its pool child kills itself", key)
             os.kill(os.getpid(), signal.SIGKILL)
 

@@ -68,8 +68,9 @@ from forebay_workers.lease.stop_grace import StopGrace
 from forebay_workers.lease.unregistered_tasks import DroppedMessages
 
 CHECK_INTERVAL_S = 0.5
-_RESTORE_S = CLOSE_TIMEOUT_S / 2
 """Interval of the checks of requests: the death of a pool child is noticed at most this late."""
+_RESTORE_S = CLOSE_TIMEOUT_S / 2
+"""How long a worker that stops may take to store the ends of calls that it can't tell of."""
 
 _log = logging.getLogger(__name__)
 
