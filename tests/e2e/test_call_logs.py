@@ -85,7 +85,7 @@ class Session:
 
 
 def shown(name: str) -> str:
-    """What the handler of that call logs."""
+    """The text that the handler of that call logs."""
     return f"<{name}>"
 
 

@@ -1,4 +1,4 @@
-"""What our spans have in common: the names of attributes, events for items, and the status."""
+"""The fields that all our spans have: the names of attributes, events for items, and the status."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What gateways answer to `forebay doctor`: health, their own problems, the caller's identity."""
+"""Answers of gateways to `forebay doctor`: health, their own problems, the caller's identity."""
 
 from __future__ import annotations
 

@@ -275,7 +275,7 @@ _REFUSALS = {
 
 
 class TenantCall:
-    """What one RPC of a tenant uses, until the block is left."""
+    """Counts the quotas that one RPC of a tenant uses, until the block is left."""
 
     __slots__ = ("_in_flight", "_permit", "_quotas", "_tenant", "_unchecked_bytes", "_used_bytes")
 

@@ -17,7 +17,7 @@ _MAX_PING_STRIKES = 2
 
 
 class Allowance:
-    """What a connection may do `most` times at once, and `per_s` times a second after that."""
+    """A connection may do something `most` times at once, and `per_s` times a second after that."""
 
     __slots__ = ("_at", "_left", "_most", "_per_s")
 

@@ -13,7 +13,7 @@ Rpc_contra = TypeVar("Rpc_contra", contravariant=True)
 
 
 class Link(FlowControl, Protocol[Rpc_contra]):
-    """What an RPC, of the class `Rpc_contra`, needs of its connection."""
+    """The part of a connection that an RPC, of the class `Rpc_contra`, needs."""
 
     h2: Connection
     limits: FrontLimits

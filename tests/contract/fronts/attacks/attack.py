@@ -87,7 +87,7 @@ class _Running:
         return self._rest(self._began + max_s)
 
     def _rest(self, until: float) -> Outcome:
-        """What the server says when all was sent, and is taken in."""
+        """Reads the server's answer, now that all was sent."""
         self._connection.settimeout(_QUIET_S)
         try:
             while time.monotonic() < until + _QUIET_S:
@@ -126,7 +126,7 @@ def _frames(chunk: bytes) -> int:
     return count
 
 
-# What attacks are made of
+# Parts of attacks
 
 
 def repeated(frame: bytes) -> Callable[[bytes], Iterator[bytes]]:

@@ -30,7 +30,7 @@ def pack(**_: object) -> None:
 
 @pytest.fixture
 def handle() -> Any:
-    """What handles a task's messages in a worker."""
+    """The function that handles a task's messages in a worker."""
     app = Celery("shop", broker="memory://", set_as_current=False)
     task = app.task(pack, name="shop.pack", Request=CallRequest)
     worker = app.WorkController(pool="solo", without_mingle=True, without_gossip=True)
