@@ -32,7 +32,7 @@ class AsyncAttempts(Attempts):
         )
 
     async def wait_to_retry(self, failed: grpc.aio.AioRpcError) -> bool:
-        """Waits until the next attempt is due; False if there is none."""
+        """Waits until the next attempt is due; False if there is none, or the call is cancelled."""
         delay_s = self.retry_delay_s(failed, failed.initial_metadata())
         if delay_s is None:
             return False
@@ -41,7 +41,7 @@ class AsyncAttempts(Attempts):
                 await self._event.wait()
         except TimeoutError:
             return True
-        raise asyncio.CancelledError  # as a cancelled `grpc.aio` call does
+        return False
 
 
 class ResumingCall(grpc.aio.Call):
@@ -114,6 +114,7 @@ class ResumingCall(grpc.aio.Call):
                 return
             except grpc.aio.AioRpcError:
                 if not await self._was_retried(inner):
+                    self._raise_if_cancelled()
                     raise
 
     async def write(self, request: Any) -> None:
@@ -140,7 +141,7 @@ class ResumingCall(grpc.aio.Call):
             inner = self._inner
             ok = await inner.code() is grpc.StatusCode.OK
             if ok or self.done() or not await self._was_retried(inner):
-                return inner
+                return self._inner  # a cancel has replaced it
 
     async def _was_retried(self, inner: Any) -> bool:
         """Whether another attempt has replaced the failed one; waits until that is decided."""
@@ -150,17 +151,16 @@ class ResumingCall(grpc.aio.Call):
             failed = await _failure_of(inner)
             if self.done():
                 return False
-            try:
-                is_due = await self._attempts.wait_to_retry(failed)
-            except asyncio.CancelledError:
-                if self._attempts.is_cancelled:  # not only the task that waits here
-                    self.cancel()
-                raise
+            is_due = await self._attempts.wait_to_retry(failed)
             if is_due:
                 self._start()
-            else:
+            elif not self.done():
                 self._finish()
             return is_due
+
+    def _raise_if_cancelled(self) -> None:
+        if self._attempts.is_cancelled:
+            raise asyncio.CancelledError  # as a cancelled `grpc.aio` call does
 
     def _start(self) -> None:
         self._inner = self._attempts.start()
@@ -201,6 +201,7 @@ class Response(ResumingCall):
                 return await inner
             except grpc.aio.AioRpcError:
                 if not await self._was_retried(inner):
+                    self._raise_if_cancelled()
                     raise
 
     def _on_done(self, task: asyncio.Task[Any]) -> None:
@@ -242,14 +243,15 @@ class ResponseStream(ResumingCall, AsyncIterator[Any]):
     async def _read(self) -> Any:
         if self._failure is not None:
             raise self._failure
-        while not self._attempts.is_cancelled:
+        while True:
+            self._raise_if_cancelled()
             inner = self._inner
             try:
                 return await self._response()
             except grpc.aio.AioRpcError:
                 if not await self._was_retried(inner):
+                    self._raise_if_cancelled()
                     raise
-        raise asyncio.CancelledError  # as a cancelled `grpc.aio` call does
 
     async def _response(self) -> Any:
         self._idle.clear()
