@@ -17,7 +17,7 @@ LONGEST_PAUSE = 1.2
 
 async def run_periodically(
     interval_s: float,
-    act: Callable[[], Awaitable[None]],
+    act: Callable[[], Awaitable[float | None]],
     log: logging.Logger,
     name: str,
     *,
@@ -26,16 +26,17 @@ async def run_periodically(
 ) -> None:
     """Runs `act` until cancelled: at once, then about every `interval_s`, with a jitter of 20 %.
 
-    Setting `wake` starts the next run early. An error of `act` does not end the loop: the log
+    If `act` returns a number, the next run follows after exactly that many seconds. Setting `wake`
+    starts the next run early. An error of `act` does not end the loop: the log
     reports it under `name`, and an outage of a backend only when it begins and when it is over.
     After a `BackendUnavailable` the next run follows in `retry_interval_s`, if that is given.
     """
     outage = OutageLog(log, f"{name} is interrupted", f"{name} resumes", repeat_s=inf)
     wake = wake or AutoResetEvent()
     while True:
-        pause_s = interval_s
+        pause_s, jitter = interval_s, between(0.8, LONGEST_PAUSE)
         try:
-            await act()
+            next_in_s = await act()
         except BackendUnavailable as error:
             outage.failed(error)
             pause_s = interval_s if retry_interval_s is None else retry_interval_s
@@ -43,4 +44,6 @@ async def run_periodically(
             log.exception("%s failed; it is retried", name)
         else:
             outage.succeeded()
-        await wake.wait(pause_s * between(0.8, LONGEST_PAUSE))
+            if next_in_s is not None:
+                pause_s, jitter = next_in_s, 1.0
+        await wake.wait(pause_s * jitter)

@@ -277,6 +277,10 @@ class Ledger:
 
         While the server is full it elects every process, because their work frees memory.
         """
+        return not await self.elected_elsewhere_s(name, for_s)
+
+    async def elected_elsewhere_s(self, name: str, for_s: float) -> float:
+        """Like `elected`, but returns for how long another process is elected still, or 0."""
         key, for_ms = self.name(name), int(for_s * 1000)
         try:
             is_elected, left_ms = await self.pipeline(
@@ -284,10 +288,10 @@ class Ledger:
             )
             if left_ms > for_ms:  # the server's clock was stepped back
                 await self.within_timeout(self._redis.delete(key))
-            return bool(is_elected)
+            return 0.0 if is_elected else min(max(left_ms, 1), for_ms) / 1000
         except BackendUnavailable as error:
             if isinstance(error.__cause__, redis_errors.OutOfMemoryError):
-                return True
+                return 0.0
             raise
 
     async def items(self, call: CallKey, first: int, count: int) -> list[tuple[int, bytes]]:

@@ -1,8 +1,9 @@
 """Starts delayed calls when they are due.
 
 About once a second an expiring key elects one gateway, which reads from the ledger which calls are
-due soon. It starts each at its time. If it dies, the next elected gateway knows the same calls, and
-those that are overdue start at once. Two gateways may try to start the same call; the ledger lets
+due soon. It starts each at its time. All gateways look again as soon as the key has expired, so
+that if the elected one dies, another knows the same calls within a second, and those that are
+overdue start at once. Two gateways may try to start the same call; the ledger lets
 one of them do it.
 """
 
@@ -20,7 +21,7 @@ from forebay_backends.aio.outage_log import OutageLog
 from forebay_backends.aio.periodic import run_periodically
 from forebay_backends.broker.base import Broker, ledger_push
 from forebay_backends.broker.task_messages import TaskMessage, call_message
-from forebay_backends.ledger.client import ELECTED_FOR_S, Ledger
+from forebay_backends.ledger.client import Ledger
 from forebay_backends.ledger.keys import PARTITIONS, STARTING, CallKey
 from forebay_backends.ledger.operations.base import Push, Refused
 from forebay_backends.ledger.operations.delayed import (
@@ -36,7 +37,10 @@ from forebay_gateway.admission.admission import TenantAccount
 from forebay_gateway.admission.retry_after import retry_after_s
 from forebay_gateway.durable.held_calls import HeldCalls, chunks
 
-_LOOK_INTERVAL_S = 1.0
+_ELECTED_FOR_S = 0.9
+"""Less than the second that a call may be late if only a gateway that has died knew of it."""
+_RETRY_INTERVAL_S = 0.25
+"""After an outage of the ledger, calls that are due start this soon."""
 _AHEAD_S = 3.0
 """How far an elected gateway looks ahead: until the second next election."""
 _PER_ROUND_TRIP = 100
@@ -99,20 +103,23 @@ class DelayedCalls:
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(
                 run_periodically(
-                    *(_LOOK_INTERVAL_S, self._look, _log, "looking for delayed calls"),
+                    *(_ELECTED_FOR_S, self._look, _log, "looking for delayed calls"),
+                    retry_interval_s=_RETRY_INTERVAL_S,
                     wake=self._look_now,
                 )
             )
             tasks.create_task(self._start_due())
 
-    async def _look(self) -> None:
-        if await self._ledger.elected(STARTING, ELECTED_FOR_S):
-            partitions: Iterable[int] = range(PARTITIONS)
-        else:
-            partitions = sorted(self._asked)
+    async def _look(self) -> float:
+        """Reads which calls are due soon; returns in how many seconds the next election is."""
+        elsewhere_s = await self._ledger.elected_elsewhere_s(STARTING, _ELECTED_FOR_S)
+        partitions: Iterable[int] = sorted(self._asked) if elsewhere_s else range(PARTITIONS)
         self._asked.clear()
-        if not partitions:
-            return
+        if partitions:
+            await self._read(partitions)
+        return elsewhere_s or _ELECTED_FOR_S
+
+    async def _read(self, partitions: Iterable[int]) -> None:
         found = await self._ledger.run_all([due_calls(n, _AHEAD_S) for n in partitions])
         now = time.monotonic()
         for calls in found:

@@ -19,22 +19,25 @@ class _Over(BaseException):
     """Ends the loop of a test."""
 
 
-def _acts(*outcomes: BaseException | None) -> Callable[[], asyncio.Future[None]]:
+_Outcome = BaseException | float | None
+
+
+def _acts(*outcomes: _Outcome) -> Callable[[], asyncio.Future[float | None]]:
     left = iter((*outcomes, _Over()))
 
-    def act() -> asyncio.Future[None]:
-        done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+    def act() -> asyncio.Future[float | None]:
+        done: asyncio.Future[float | None] = asyncio.get_running_loop().create_future()
         outcome = next(left)
-        if outcome is None:
-            done.set_result(None)
-        else:
+        if isinstance(outcome, BaseException):
             done.set_exception(outcome)
+        else:
+            done.set_result(outcome)
         return done
 
     return act
 
 
-def _rounds(*outcomes: BaseException | None) -> None:
+def _rounds(*outcomes: _Outcome) -> None:
     async def go() -> None:
         await run_periodically(0.0, _acts(*outcomes), _LOG, "the repair")
 
@@ -64,7 +67,7 @@ def test_an_error_is_logged_with_its_traceback_and_does_not_end_the_loop(
     ]
 
 
-def _second_run(first: Exception | None, **options: float | AutoResetEvent) -> None:
+def _second_run(first: _Outcome, **options: float | AutoResetEvent) -> None:
     """Returns when the loop has run twice, though its interval is an hour."""
 
     async def go() -> None:
@@ -83,3 +86,7 @@ def test_an_event_starts_the_next_run_early() -> None:
 
 def test_after_an_outage_the_next_run_follows_in_the_retry_interval() -> None:
     _second_run(BackendUnavailable("down", retry_after_s=1.0), retry_interval_s=0.0)
+
+
+def test_an_act_may_say_when_the_next_run_follows() -> None:
+    _second_run(0.0)
