@@ -21,7 +21,7 @@ from forebay.rpc_errors import of_rpc_error
 from forebay_backends.ledger.keys import CallKey
 from forebay_backends.ledger.scripts import LEASE_S
 from tests.echo.running import COROUTINES_APP, echo_environment, echo_gateway, echo_worker
-from tests.echo.v1.echo_pb2 import EchoRequest, Gate
+from tests.echo.v1.echo_pb2 import EchoRequest
 from tests.echo.v1.echo_pb2_grpc import EchoServiceStub
 from tests.harness import Process, eventually, short_folder
 
@@ -123,17 +123,16 @@ def test_a_deadline_cancels_the_coroutine(system: System, method: str, tmp_path:
     eventually(lambda: system.state(call) in ended, "the call has ended", TIMEOUT_S)
 
 
-def test_a_slow_reader_suspends_the_handler(system: System, tmp_path: Path) -> None:
-    """And not the others: the window is 100 kB."""
-    gate = tmp_path / "gate"
-    call = system.stub.ServerStream(
-        EchoRequest(count=50, padding=10_000, gate=Gate(path=str(gate), before=45)),
-        timeout=TIMEOUT_S,
-    )
+def test_a_slow_reader_suspends_its_handler_and_no_other(system: System) -> None:
+    """The window is 100 kB, and all items are 12 MB: more than any buffer on the way."""
+    count, (name, metadata) = 60, new_id()
+    request = EchoRequest(count=count, padding=200_000)
+    call = system.stub.ServerStream(request, timeout=TIMEOUT_S, metadata=metadata)
     assert next(call).index == 0
-    assert system.stub.Unary(EchoRequest(text="beside"), timeout=TIMEOUT_S).text == "beside"
-    gate.touch()
-    assert [response.index for response in call] == list(range(1, 50))
+    read_at_once = system.stub.ServerStream(request, timeout=TIMEOUT_S)
+    assert [response.index for response in read_at_once] == list(range(count))
+    assert 0 < int(system.field(name, "item_count")) < count * 2 / 3
+    assert [response.index for response in call] == list(range(1, count))
 
 
 def test_a_stream_is_resumed(system: System) -> None:
