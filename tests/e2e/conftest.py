@@ -25,7 +25,7 @@ from tests.harness import (
     redis_server,
     worker,
 )
-from tests.reports.running import Reports, running_reports
+from tests.reports.running import COROUTINES, Reports, running_reports
 
 ROOT = Path(__file__).parents[2]
 LINGER_S = Settings().linger_s
@@ -135,13 +135,20 @@ def site() -> Iterator[Site]:
 
 
 @pytest.fixture(
-    scope="session", params=["redis", pytest.param("rabbitmq", marks=pytest.mark.variant)]
+    scope="session",
+    params=[
+        "redis",
+        pytest.param("rabbitmq", marks=pytest.mark.variant),
+        pytest.param("coroutines", marks=pytest.mark.variant),
+    ],
 )
 def reports(request: pytest.FixtureRequest) -> Iterator[Reports]:
     """A gateway and a worker of ReportService, once a session."""
     more = {}
     if request.param == "rabbitmq":
         more["FOREBAY_BROKER_URL"] = request.getfixturevalue("rabbitmq").url("operations")
+    if request.param == "coroutines":
+        more = {"app": COROUTINES, "pool": "asyncio"}
     with running_reports(**more) as reports:
         yield reports
 

@@ -14,12 +14,14 @@ from google.api_core import operation
 from google.api_core.operations_v1 import OperationsClient
 
 from tests.commands import Ran, run
+from tests.echo.running import pool_option
 from tests.harness import environment, forebay_gateway, process, short_folder
 from tests.reports.v1 import reports_pb2 as pb
 from tests.reports.v1.reports_pb2_grpc import ReportServiceStub
 
 ROOT = Path(__file__).parents[2]
 TIMEOUT_S = 30.0
+HANDLERS, COROUTINES = "tests.reports.worker", "tests.reports.aio_worker"
 REPORTS = pb.DESCRIPTOR.services_by_name["ReportService"]
 SERVICE = REPORTS.full_name
 
@@ -47,16 +49,20 @@ class Reports:
 
 
 @contextlib.contextmanager
-def running_reports(**variables: str) -> Iterator[Reports]:
+def running_reports(
+    app: str = HANDLERS, pool: str = "threads", **variables: str
+) -> Iterator[Reports]:
     """The gateway and the worker, with these further settings."""
+    pool, pool_variables = pool_option(pool)
     with short_folder() as folder:
         env = environment(
             FOREBAY_SERVICES=json.dumps(["tests.reports.v1.reports_pb2"]),
             FOREBAY_DATA_DIR=str(folder / "data"),
             **variables,
+            **pool_variables,
         )
-        celery = ["celery", "-A", "tests.reports.worker", "worker", "-Q", "reports", "-l", "INFO"]
-        options = ["--pool", "threads", "--concurrency", "4", "--without-mingle"]
+        celery = ["celery", "-A", app, "worker", "-Q", "reports", "-l", "INFO"]
+        options = ["--pool", pool, "--concurrency", "4", "--without-mingle"]
         with (
             forebay_gateway(env=env, cwd=ROOT) as (_, address),
             process(*celery, *options, "--without-gossip", env=env, cwd=ROOT) as worker,

@@ -28,15 +28,20 @@ class _Status(grpc.Status):
         self.trailing_metadata = (("grpc-status-details-bin", status.SerializeToString()),)
 
 
+def _no_ink() -> grpc.Status:
+    info = any_pb2.Any()
+    info.Pack(error_details_pb2.ErrorInfo(reason="NO_INK", domain="reports"))
+    return _Status(status_pb2.Status(code=9, message="no ink", details=[info]))
+
+
+NO_INK = _no_ink()
+
+
 def act(request: RenderRequest, context: grpc.ServicerContext) -> None:
     """Does the request's `act`."""
     match request.act:
         case "abort with details":
-            info = any_pb2.Any()
-            info.Pack(error_details_pb2.ErrorInfo(reason="NO_INK", domain="reports"))
-            context.abort_with_status(
-                _Status(status_pb2.Status(code=9, message="no ink", details=[info]))
-            )
+            context.abort_with_status(NO_INK)
         case "raise":
             raise RuntimeError("a secret that must stay in the log")
         case "set code":
