@@ -18,7 +18,7 @@ from forebay_backends.broker.base import Broker
 from forebay_backends.broker.task_messages import call_message
 from forebay_backends.end_notices import EndNotices
 from forebay_backends.ledger.client import ELECTED_FOR_S, Ledger
-from forebay_backends.ledger.keys import PARTITIONS, REAPING
+from forebay_backends.ledger.keys import PARTITIONS, REAPING, waiting_keys
 from forebay_backends.ledger.lost_calls import certainly_lost, probably_lost
 from forebay_backends.ledger.operations.base import Lapse
 from forebay_backends.ledger.operations.maintenance import (
@@ -92,7 +92,8 @@ class Reaper:
             return
         if not await self._ledger.elected(REAPING, ELECTED_FOR_S):
             # Every process must know the clock: after a step, any of them may be elected.
-            await self._ledger.read_clock()
+            if not self._ledger.clock.is_fresh:
+                await self._ledger.read_clock()
             return
         workers = await live_workers(self._ledger)
         consumed = consumed_queues(workers)
@@ -133,6 +134,8 @@ class Reaper:
             swept[oldest] = await self._ledger.run(sweep(oldest, consumed))
 
     async def _resend_lost(self, queues: list[str]) -> None:
+        if not await self._ledger.may_exist(waiting_keys(queues)):
+            return
         by_partition = await self._ledger.run_all([unclaimed(n, queues) for n in range(PARTITIONS)])
         for queue in queues:
             waiting = sum((found[queue] for found in by_partition), QueueBacklog(0, ()))

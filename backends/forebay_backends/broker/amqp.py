@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Sequence
 from typing import Any
 
 from kombu import Exchange, Producer, Queue
@@ -44,6 +46,9 @@ class AmqpBroker:
 
     async def depth(self, queue: str) -> int:
         return await self._channels.run(queue_depth, queue)
+
+    async def depths(self, queues: Sequence[str]) -> list[int]:
+        return await asyncio.gather(*map(self.depth, queues))
 
     async def ping(self) -> None:
         await self._channels.run(ping)

@@ -7,6 +7,7 @@ sent after it. Every operation is bounded in time and reports failures as `Backe
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Protocol
 
 from forebay_backends.broker.redis import RedisBroker
@@ -37,6 +38,9 @@ class Broker(Protocol):
 
     async def depth(self, queue: str) -> int:
         """The number of ready messages, 0 if there is no such queue; raises BackendUnavailable."""
+
+    async def depths(self, queues: Sequence[str]) -> list[int]:
+        """Like `depth`, of several queues at once."""
 
     async def ping(self) -> None:
         """Returns when the broker has answered; raises BackendUnavailable."""

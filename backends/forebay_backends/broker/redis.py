@@ -6,6 +6,9 @@ lists have kombu's default separator.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from itertools import chain, islice
+
 from forebay_backends.broker.task_messages import Message, queue_lists, redis_push
 from forebay_backends.ledger.client import Ledger
 from forebay_backends.signing.keyring import NO_KEYS, Keyring
@@ -40,7 +43,13 @@ class RedisBroker:
         return True
 
     async def depth(self, queue: str) -> int:
-        return sum(await self._server.queue_depths(queue_lists(queue)))
+        (depth,) = await self.depths([queue])
+        return depth
+
+    async def depths(self, queues: Sequence[str]) -> list[int]:
+        lists = [queue_lists(queue) for queue in queues]
+        lengths = iter(await self._server.queue_depths(list(chain(*lists))))
+        return [sum(islice(lengths, len(of_queue))) for of_queue in lists]
 
     async def ping(self) -> None:
         await self._server.ping()

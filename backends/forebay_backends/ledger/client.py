@@ -319,6 +319,12 @@ class Ledger:
 
         return [int(length) for length in await self.pipeline(add)]
 
+    async def may_exist(self, keys: Sequence[str]) -> bool:
+        """Whether one of the keys exists; True in a cluster, which takes a command for each key."""
+        if self.is_cluster:
+            return True
+        return bool(await self._execute(("EXISTS", *map(self.name, keys))))
+
     async def ping(self) -> None:
         """Checks that the server takes writes; raises BackendUnavailable if it doesn't."""
         await self.within_timeout(self._redis.set(self.name(PROBE), b"", px=PROBE_MS))
@@ -407,7 +413,18 @@ class Ledger:
 
     async def read_clock(self) -> ClockReading:
         """Reads the ledger's clock, also while it is in doubt; raises BackendUnavailable."""
-        reading = await self.run(read_clock())
+        return self._noted(await self.run(read_clock()))
+
+    async def read_clock_and(self, operation: Operation[T]) -> tuple[ClockReading, T]:
+        """Like `read_clock`, and runs an operation that settles the clock in the same round trip.
+
+        In a cluster, at the same time.
+        """
+        operations: list[Operation[Any]] = [read_clock(), operation]
+        reading, result = await self.run_all(operations)
+        return self._noted(reading), result
+
+    def _noted(self, reading: ClockReading) -> ClockReading:
         if reading.is_certain:
             self.clock.on_read(reading.now_ms)
         return reading

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 import zlib
+from collections.abc import Collection
 from dataclasses import dataclass
 
 from forebay.metadata import CALL_ID_FORM
@@ -101,7 +102,24 @@ def partition_prefix(number: int) -> str:
     return f"forebay:{{{number}}}"
 
 
+def delayed_keys() -> list[str]:
+    """The keys of which one exists while a call is delayed."""
+    return [f"{partition_prefix(number)}:delayed" for number in range(PARTITIONS)]
+
+
+def waiting_keys(queues: Collection[str]) -> list[str]:
+    """The keys of which one exists while a call of the queues waits for a worker.
+
+    Also those of the counts of piggybacked calls, which the repair clears in an empty queue.
+    """
+    names = ["piggybacked", *(f"waiting:{queue}" for queue in queues)]
+    return [f"{partition_prefix(number)}:{name}" for number in range(PARTITIONS) for name in names]
+
+
 # These are read and written together, so they share a hash tag.
+FLEET = "forebay:{fleet}"
+"""The prefix of the keys about processes; a script takes it as a partition's prefix."""
+
 PRESENCE_INDEX = "forebay:{fleet}:workers"
 """Sorted set of worker ids by the time (ledger's clock, s) until which they are live."""
 

@@ -14,8 +14,9 @@ from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from forebay_backends.ledger.client import Ledger
+from forebay_backends.ledger.client import PROBE_MS, Ledger
 from forebay_backends.ledger.keys import PRESENCE_INDEX, presence_key
+from forebay_backends.ledger.operations.fleet import presences
 from forebay_backends.ledger.scripts import LEASE_S
 
 _KEPT_S = 24 * 3600
@@ -95,9 +96,9 @@ async def withdraw(ledger: Ledger, worker: str) -> None:
 
 async def live_workers(ledger: Ledger) -> tuple[WorkerPresence, ...]:
     """The workers that are live now; raises BackendUnavailable."""
-    reading = await ledger.read_clock()
+    reading, announced = await ledger.read_clock_and(presences())
     # In doubt, no process has swept: presences are from before an outage.
-    return await _live(ledger, reading.now_ms / 1000) if reading.is_certain else ()
+    return _live(announced, reading.now_ms) if reading.is_certain else ()
 
 
 async def survey(ledger: Ledger) -> tuple[float, tuple[WorkerPresence, ...]]:
@@ -105,27 +106,18 @@ async def survey(ledger: Ledger) -> tuple[float, tuple[WorkerPresence, ...]]:
 
     Raises BackendUnavailable, also if the ledger takes no writes.
     """
-    await ledger.ping()
+    await ledger.known_ms()  # waits while the clock is in doubt
     before_s = time.monotonic()
-    now_ms = await ledger.now_ms()
+    reading, announced = await ledger.read_clock_and(presences(probe_ms=PROBE_MS))
     here_s = (before_s + time.monotonic()) / 2
-    return now_ms - here_s * 1000, await _live(ledger, now_ms / 1000)
+    return reading.now_ms - here_s * 1000, _live(announced, reading.now_ms)
 
 
-async def _live(ledger: Ledger, now_s: float) -> tuple[WorkerPresence, ...]:
-    index = ledger.name(PRESENCE_INDEX)
-    live: list[tuple[bytes, float]] = await ledger.within_timeout(
-        ledger.redis.zrangebyscore(index, f"({now_s}", "+inf", withscores=True)
-    )
-    if not live:
-        return ()
-    texts = await ledger.within_timeout(
-        ledger.redis.mget([ledger.name(presence_key(name.decode())) for name, _ in live])
-    )
+def _live(announced: Iterable[tuple[float, bytes]], now_ms: int) -> tuple[WorkerPresence, ...]:
     found = (
         _presence(text, round((until_s - LEASE_S) * 1000))
-        for (_, until_s), text in zip(live, texts, strict=True)
-        if text is not None
+        for until_s, text in announced
+        if until_s * 1000 > now_ms
     )
     return tuple(presence for presence in found if presence is not None)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Protocol
 
 from forebay.errors import BackendUnavailable
@@ -21,8 +21,8 @@ _log = logging.getLogger(__name__)
 class QueueDepths(Protocol):
     """The part of a broker that `QueueMonitor` needs."""
 
-    async def depth(self, queue: str) -> int:
-        """The number of ready messages; raises BackendUnavailable."""
+    async def depths(self, queues: Sequence[str]) -> list[int]:
+        """The numbers of ready messages; raises BackendUnavailable."""
 
 
 class QueueMonitor:
@@ -45,13 +45,17 @@ class QueueMonitor:
         await run_periodically(QUEUE_POLL_INTERVAL_S, self._poll, _log, "polling the queues")
 
     async def _poll(self) -> None:
-        for queue in self._queues.in_use():
+        if queues := self._queues.in_use():
             with contextlib.suppress(BackendUnavailable):  # the health check logs outages
-                await self.poll(queue)
+                await self.poll(queues)
 
-    async def poll(self, queue: str) -> None:
-        """Polls one queue; raises BackendUnavailable."""
-        depth = await self._depths.depth(queue)
+    async def poll(self, queues: Sequence[str]) -> None:
+        """Polls some queues; raises BackendUnavailable."""
+        depths = await self._depths.depths(queues)
+        for queue, depth in zip(queues, depths, strict=True):
+            self._observe(queue, depth)
+
+    def _observe(self, queue: str, depth: int) -> None:
         self._queues[queue].observe(
             depth,
             {

@@ -22,7 +22,7 @@ from forebay_backends.aio.periodic import run_periodically
 from forebay_backends.broker.base import Broker, ledger_push
 from forebay_backends.broker.task_messages import TaskMessage, call_message
 from forebay_backends.ledger.client import Ledger
-from forebay_backends.ledger.keys import PARTITIONS, STARTING, CallKey
+from forebay_backends.ledger.keys import PARTITIONS, STARTING, CallKey, delayed_keys
 from forebay_backends.ledger.operations.base import Push, Refused
 from forebay_backends.ledger.operations.delayed import (
     MOST_A_PARTITION,
@@ -112,6 +112,8 @@ class DelayedCalls:
 
     async def _look(self) -> float:
         """Reads which calls are due soon; returns in how many seconds the next election is."""
+        if not await self._ledger.may_exist(delayed_keys()):
+            return _ELECTED_FOR_S
         elsewhere_s = await self._ledger.elected_elsewhere_s(STARTING, _ELECTED_FOR_S)
         partitions: Iterable[int] = sorted(self._asked) if elsewhere_s else range(PARTITIONS)
         self._asked.clear()

@@ -58,22 +58,32 @@ class HealthCheck:
         await run_periodically(HEALTH_CHECK_INTERVAL_S, check_and_report, _log, "the health check")
 
     async def check(self) -> None:
-        """Probes all backends once, concurrently."""
-        answers = await asyncio.gather(*map(self._probe, self._probes))
-        self._healthy = dict(zip(self._probes, answers, strict=True))
+        """Probes all backends, concurrently; those with the same probe, once."""
+        probes = list(dict.fromkeys(self._probes.values()))
+        errors = dict(zip(probes, await asyncio.gather(*map(_error, probes)), strict=True))
+        self._healthy = {
+            backend: self._answers(backend, errors[probe])
+            for backend, probe in self._probes.items()
+        }
 
-    async def _probe(self, backend: str) -> bool:
-        try:
-            async with asyncio.timeout(HEALTH_TIMEOUT_S):
-                await self._probes[backend]()
-        except (BackendUnavailable, TimeoutError) as error:
+    def _answers(self, backend: str, error: Exception | None) -> bool:
+        """Whether there was no error; logs outages."""
+        if error is None:
+            self._outages[backend].succeeded()
+        elif isinstance(error, BackendUnavailable | TimeoutError):
             self._outages[backend].failed(error)
-            return False
-        except Exception:  # a bug must not end the gateway
-            _log.exception("probing the %s failed", backend)
-            return False
-        self._outages[backend].succeeded()
-        return True
+        else:  # a bug must not end the gateway
+            _log.error("probing the %s failed", backend, exc_info=error)
+        return error is None
+
+
+async def _error(probe: Callable[[], Awaitable[None]]) -> Exception | None:
+    try:
+        async with asyncio.timeout(HEALTH_TIMEOUT_S):
+            await probe()
+    except Exception as error:
+        return error
+    return None
 
 
 def _outage_log(backend: str) -> OutageLog:

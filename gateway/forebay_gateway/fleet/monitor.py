@@ -46,7 +46,9 @@ class FleetMonitor:
         self._clock_is_known = asyncio.Event()
         self.workers: tuple[WorkerPresence, ...] = ()
         self._slots: dict[str, int] = {}
-        self.health = HealthCheck({"ledger": self._read_ledger, "broker": broker.ping})
+        # Reading the ledger shows that its server takes writes, too.
+        ping = self._read_ledger if broker.is_ledger else broker.ping
+        self.health = HealthCheck({"ledger": self._read_ledger, "broker": ping})
 
     @property
     def workers_are_known(self) -> bool:

@@ -33,7 +33,7 @@ async def read_backlogs(
 ) -> dict[str, QueueBacklog]:
     """The backlogs of these queues; raises BackendUnavailable."""
     depths, by_partition = await asyncio.gather(
-        asyncio.gather(*(broker.depth(queue) for queue in queues)),
+        broker.depths(queues),
         ledger.run_all([backlog(number, queues) for number in range(PARTITIONS)]),
     )
     durable = [sum(parts, Backlog()) for parts in zip(*by_partition, strict=True)]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from math import inf
 from typing import Any
 
@@ -321,8 +321,8 @@ def test_a_steady_rate_is_not_underestimated(
 class FixedDepth:
     """A broker whose queues are all as deep."""
 
-    async def depth(self, queue: str) -> int:
-        return 3
+    async def depths(self, queues: Sequence[str]) -> list[int]:
+        return [3 for _ in queues]
 
 
 @pytest.mark.parametrize(("queue", "begun"), [("a", 5 + 100), ("b", 7 + 100)])
@@ -337,7 +337,7 @@ async def test_a_known_task_counts_for_its_queue_and_an_unknown_one_for_all(
     monitor = QueueMonitor(queues, FixedDepth(), lambda: (worker, elsewhere), queue_of_task)
     seen: list[tuple[int, Mapping[str, Work]]] = []
     monkeypatch.setattr(queues[queue], "observe", lambda *shown: seen.append(shown))
-    await monitor.poll(queue)
+    await monitor.poll([queue])
     assert seen == [(3, {"w": Work(4, begun)})]
 
 

@@ -67,6 +67,22 @@ async def test_a_backend_that_does_not_answer_in_time_is_unhealthy(
     assert (health.answers("broker"), health.answers("ledger")) == (True, False)
 
 
+async def test_backends_with_the_same_probe_are_probed_once(broker: Backend) -> None:
+    probed = []
+
+    async def probe() -> None:
+        probed.append(1)
+        await broker.probe()
+
+    health = HealthCheck({"broker": probe, "ledger": probe})
+    for error in (None, BackendUnavailable("away")):
+        broker.error = error
+        await health.check()
+        answers = (health.answers("broker"), health.answers("ledger"))
+        assert answers == (error is None, error is None)
+    assert len(probed) == 2
+
+
 async def test_an_outage_is_logged_when_it_begins_and_when_it_is_over(
     health: HealthCheck, broker: Backend, caplog: pytest.LogCaptureFixture
 ) -> None:
