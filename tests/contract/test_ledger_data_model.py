@@ -249,7 +249,7 @@ async def test_the_keys_on_a_server_are_those_of_the_table(
 ) -> None:
     presence = WorkerPresence(WORKER, ("queue",), ("task",), slots=1, pool="solo", version="1")
     await announce(aio_ledger, presence)
-    found.ledger.set_once(begun_key("message"), 60_000)
+    found.ledger.set_once(begun_key("message"), b"mark", 60_000)
     await aio_ledger.elected(REAPING, 60.0)
     await aio_ledger.elected(STARTING, 60.0)
     await aio_ledger.ping()

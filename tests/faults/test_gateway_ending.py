@@ -7,6 +7,7 @@ import time
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from pathlib import Path
 from typing import Any
 
 import grpc
@@ -14,6 +15,7 @@ import pytest
 
 from forebay_backends.ledger.keys import CallKey
 from forebay_backends.ledger.scripts import LEASE_S
+from tests.echo.gates import Gates
 from tests.echo.v1.echo_pb2 import EchoRequest
 from tests.faults.backend import Server, server
 from tests.faults.echoes import (
@@ -99,6 +101,21 @@ def test_an_interrupted_stream_continues_at_another_gateway(
     rest = list(resumed(other, call_id, request, len(indexes(seen))))
     assert indexes(seen + rest) == list(range(100))
     assert begun(echo, call_id) == 1
+
+
+def test_only_ephemeral_calls_that_may_run_twice_are_to_be_retried(
+    start: Start, tmp_path: Path
+) -> None:
+    one, gates = start(), Gates(tmp_path)
+    calls = {method: gates.call(one.stub, method, method) for method in ("Quick", "QuickAgain")}
+    eventually(lambda: len(gates.begun()) == len(calls), "the handlers have begun")
+    tell_to_end(one)
+    errors = {method: error_of(call) for method, call in calls.items()}
+    for method in calls:
+        gates.open(method)
+    assert {(error.code_name, error.reason) for error in errors.values()} == {DRAINING}
+    assert errors["Quick"].retry_after_s is None
+    assert errors["QuickAgain"].retry_after_s is not None
 
 
 def test_during_a_drain_calls_in_flight_finish_and_new_ones_are_refused(

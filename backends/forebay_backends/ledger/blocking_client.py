@@ -194,10 +194,11 @@ class BlockingLedger:
         stored = (parse_entry(entry) for entry in entries)
         return [self.seals.open_input(call, ordinal, request) for ordinal, request in stored]
 
-    def set_once(self, name: str, for_ms: int) -> bool:
-        """Sets a key for a time; False if it is set already. Raises BackendUnavailable."""
+    def set_once(self, name: str, value: bytes, for_ms: int) -> bytes:
+        """Sets a key for a time, unless it is set; returns its value. Raises BackendUnavailable."""
         with self._mapped_errors():
-            return bool(self.redis.set(self.name(name), b"", px=for_ms, nx=True))
+            earlier = self.redis.set(self.name(name), value, px=for_ms, nx=True, get=True)
+        return value if earlier is None else bytes(earlier)
 
     def publish(self, channel: str, frame: bytes) -> int:
         """Publishes a frame; returns the number of subscribers that it reached.

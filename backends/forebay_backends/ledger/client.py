@@ -294,6 +294,12 @@ class Ledger:
                 return 0.0
             raise
 
+    async def set_once(self, name: str, value: bytes, for_ms: int) -> bytes:
+        """Sets a key for a time, unless it is set; returns its value. Raises BackendUnavailable."""
+        command = self._redis.set(self.name(name), value, px=for_ms, nx=True, get=True)
+        earlier = await self.within_timeout(command)
+        return value if earlier is None else bytes(earlier)
+
     async def items(self, call: CallKey, first: int, count: int) -> list[tuple[int, bytes]]:
         """Up to `count` stored items from ordinal `first` on, with their ordinals.
 

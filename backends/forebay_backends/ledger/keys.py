@@ -139,7 +139,7 @@ def presence_key(worker: str) -> str:
 
 
 def begun_key(message_id: str) -> str:
-    """Set while a signed message, whose calls may run once only, could be replayed."""
+    """The mark on a message whose calls must run at most once; see `begun_messages.py`."""
     return f"forebay:{{fleet}}:begun:{message_id}"
 
 
@@ -312,9 +312,10 @@ KEYS = (
     KeyPattern(
         "forebay:{fleet}:begun:MESSAGE",
         "string",
-        "worker",
+        "all",
         "until the message expires, and a minute",
-        "A signed message of ephemeral calls that may not run again was begun",
+        "By message of ephemeral calls that may not run again: the worker that began it, or "
+        "`withdrawn` by its gateway; see `begun_messages.py`",
     ),
     KeyPattern(REAPING, "string", "reaper", "under a second", "The process that is sweeping"),
     KeyPattern(

@@ -25,6 +25,7 @@ from forebay_backends.aio.background_tasks import BackgroundTasks
 from forebay_backends.aio.periodic import run_periodically
 from forebay_backends.broker.base import Broker
 from forebay_backends.broker.task_messages import TaskMessage, batch_message
+from forebay_backends.ledger.begun_messages import WITHDRAWN, kept_for_ms
 from forebay_backends.ledger.client import Ledger
 from forebay_backends.ledger.frames import (
     BatchHeartbeat,
@@ -35,7 +36,7 @@ from forebay_backends.ledger.frames import (
     caller_gone_frame,
     stop_frame,
 )
-from forebay_backends.ledger.keys import CallKey, control_channel, queue_channel
+from forebay_backends.ledger.keys import CallKey, begun_key, control_channel, queue_channel
 from forebay_backends.ledger.lifecycle import State
 from forebay_backends.ledger.outcome import error_of_outcome
 from forebay_backends.settings import Settings
@@ -170,7 +171,9 @@ class EphemeralCalls:
     def abort_remaining(self) -> None:
         """Fails all calls in flight with `Draining`."""
         for call in self._in_flight:
-            call.fail(Draining("the gateway is shutting down", retry_after_s=RETRY_AFTER_S))
+            # As for plain tasks: a worker may run the call.
+            retry_after_s = RETRY_AFTER_S if call.method.may_run_again else None
+            call.fail(Draining("the gateway is shutting down", retry_after_s=retry_after_s))
 
     async def _reply(
         self, incoming: IncomingCall, call: EphemeralCall
@@ -242,10 +245,30 @@ class EphemeralCalls:
                 if call.span is not None:
                     call.span.sent()
         except BackendUnavailable as error:
-            self._fail(batch, error)
+            await self._on_send_error(batch, error)
         except Exception:  # a bug must not leave the callers waiting
             _log.exception("batch %s could not be sent", batch.id)
             self._fail(batch, gateway_fault())
+
+    async def _on_send_error(self, batch: Batch, error: BackendUnavailable) -> None:
+        """Fails the calls, unless a worker has begun them: the broker may have the message.
+
+        A call that the caller may repeat must not run later, unless its method may run again.
+        """
+        if not batch.method.may_run_again:
+            try:
+                if not await self._withdraw(batch):
+                    _log.info("batch %s was begun, although sending it failed", batch.id)
+                    return
+            except BackendUnavailable:
+                error.retry_after_s = None  # a worker may still begin the calls
+        self._fail(batch, error)
+
+    async def _withdraw(self, batch: Batch) -> bool:
+        """Makes workers drop the message; returns False if one has begun it."""
+        for_ms = kept_for_ms(batch.expires_ms, self._fleet.ledger_time_ms(0))
+        key = begun_key(batch.id)
+        return await self._ledger.set_once(key, WITHDRAWN, for_ms) == WITHDRAWN
 
     def _message(self, batch: Batch) -> TaskMessage:
         content = call_pb2.Batch(
@@ -264,7 +287,7 @@ class EphemeralCalls:
             task=batch.method.route.task,
             queue=batch.queue,
             priority=batch.priority,
-            expires_ms=max(member.begin_by_ms for member in content.members),
+            expires_ms=batch.expires_ms,
             may_run_again=batch.method.may_run_again,
         )
 

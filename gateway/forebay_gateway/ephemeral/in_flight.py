@@ -80,6 +80,8 @@ class Batch:
         self.priority = calls[0].priority
         self.calls = {call.id: call for call in calls}
         self.sent_at = self.last_seen_at = now
+        self.expires_ms = max(call.member.begin_by_ms for call in calls)
+        """From when on, by the ledger's clock, none of the calls begins."""
         self.worker: str | None = None
         """The worker that last sent a heartbeat for the batch."""
         for call in calls:

@@ -84,8 +84,7 @@ class CallRequest(Request):
     def on_accepted(self, pid: Any, time_accepted: float) -> None:
         """Called by Celery when a process or thread of the pool starts the task."""
         if begun_batches.is_kept and self.batch is not None:
-            expires_ms = max((member.begin_by_ms for member in self.batch.members), default=0)
-            begun_batches.add(str(self.id), expires_ms)
+            begun_batches.add(str(self.id), expiry_ms(self.batch))
         super().on_accepted(pid, time_accepted)
 
     def on_failure(
@@ -125,6 +124,11 @@ def about_calls(
     member = batch.members[0]
     traceparent = stored_traceparent(member.metadata)
     return about_call(call.id, member.attempt or 1, batch.method, traceparent, call.owner)
+
+
+def expiry_ms(batch: call_pb2.Batch) -> int:
+    """From when on, by the ledger's clock, none of the batch's calls begins."""
+    return max((member.begin_by_ms for member in batch.members), default=0)
 
 
 def calls_of(batch: call_pb2.Batch) -> tuple[CallKey, ...]:

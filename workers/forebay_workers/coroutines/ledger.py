@@ -49,10 +49,9 @@ class LoopLedger:
         stored = map(parse_entry, entries or ())
         return [self.seals.open_input(call, ordinal, request) for ordinal, request in stored]
 
-    async def set_once(self, name: str, for_ms: int) -> bool:
-        """Sets a key for a time; False if it is set already. Raises LedgerUnavailable."""
-        key = self._ledger.name(name)
-        return bool(await self._command(lambda redis: redis.set(key, b"", px=for_ms, nx=True)))
+    async def set_once(self, name: str, value: bytes, for_ms: int) -> bytes:
+        """Like `Ledger.set_once`; raises LedgerUnavailable."""
+        return await _retried(lambda: self._ledger.set_once(name, value, for_ms))
 
     async def publish(self, channel: str, frame: bytes) -> int:
         """Like `Ledger.publish`; raises BackendUnavailable."""

@@ -13,19 +13,19 @@ from forebay.checks import NoCheck
 from forebay.deadline import LONGEST_S
 from forebay.errors import BackendUnavailable
 from forebay.v1 import call_pb2
+from forebay_backends.ledger.begun_messages import kept_for_ms, new_mark
 from forebay_backends.ledger.frames import Stop, stop_frame
 from forebay_backends.ledger.keys import CallKey, begun_key, control_channel
 from forebay_backends.ledger.lifecycle import State
 from forebay_backends.ledger.outcome import outcome_of_error
-from forebay_backends.signing.keyring import SignatureError
 from forebay_backends.telemetry.call_labels import CallLabels, about_call
-from forebay_workers.celery_hooks.request import calls_of
+from forebay_workers.celery_hooks.request import calls_of, expiry_ms
 from forebay_workers.coroutines.call import CoroutineCall
 from forebay_workers.coroutines.event_loop import each
 from forebay_workers.coroutines.handlers import CoroutineHandler
 from forebay_workers.coroutines.invoke import invoke
 from forebay_workers.coroutines.requests import CheckedRequests, SingleRequest
-from forebay_workers.execution.ephemeral import REPLAYED, expired, kept_for_ms, known_of
+from forebay_workers.execution.ephemeral import expired, known_of, refused
 from forebay_workers.execution.run_time_limit import over_limit, run_limit_s
 from forebay_workers.handler.version_check import checking_versions, mismatch
 from forebay_workers.runtime.process import Runtime
@@ -54,16 +54,11 @@ async def run_batch(
 
 
 async def _is_first_run(runtime: Runtime, batch: call_pb2.Batch, message_id: str) -> bool:
-    """Like `first_run` of ephemeral.py."""
-    ledger = runtime.loop.ledger
-    keyring = ledger.seals.keyring
-    if not keyring.is_on:
-        return True
-    left_ms = kept_for_ms(batch, await ledger.now_ms())
-    is_first = await ledger.set_once(begun_key(message_id), left_ms)
-    if not is_first:
-        keyring.refused(SignatureError("replayed", REPLAYED))
-    return is_first
+    """Like that of ephemeral.py."""
+    mark, ledger = new_mark(), runtime.loop.ledger
+    for_ms = kept_for_ms(expiry_ms(batch), await ledger.now_ms())
+    found = await ledger.set_once(begun_key(message_id), mark, for_ms)
+    return found == mark or refused(found, message_id, ledger.seals.keyring)
 
 
 class _Batch:

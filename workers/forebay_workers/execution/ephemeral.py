@@ -15,13 +15,14 @@ from forebay.errors import DeadlineExceeded
 from forebay.metadata import CALL_ID, to_pairs
 from forebay.routes import Method
 from forebay.v1 import call_pb2
+from forebay_backends.ledger.begun_messages import WITHDRAWN, kept_for_ms, new_mark
 from forebay_backends.ledger.frames import reply_frame
 from forebay_backends.ledger.keys import CallKey, begun_key
 from forebay_backends.ledger.outcome import outcome_of_error
 from forebay_backends.settings import Settings
-from forebay_backends.signing.keyring import SignatureError
+from forebay_backends.signing.keyring import Keyring, SignatureError
 from forebay_backends.telemetry.call_labels import CallLabels, about_call
-from forebay_workers.celery_hooks.request import calls_of
+from forebay_workers.celery_hooks.request import calls_of, expiry_ms
 from forebay_workers.execution.run_time_limit import limited, run_limit_s
 from forebay_workers.handler.context import CallContext
 from forebay_workers.handler.flow_control import FlowControl
@@ -32,8 +33,7 @@ from forebay_workers.handler.version_check import checking_versions, mismatch
 from forebay_workers.runtime.process import Runtime
 
 _REPLY_INTERVAL_S = 0.005
-REPLAYED = "the task message has been run before"
-_KEPT_LONGER_MS = 60_000  # because processes only estimate the ledger's clock
+_REPLAYED = "the task message has been run before"
 
 _log = logging.getLogger(__name__)
 
@@ -46,32 +46,29 @@ def run_batch(
     message_id: str = "",
 ) -> None:
     """Runs the batch's calls one after the other, except stopped ones, and replies to each."""
-    if method.may_run_again or first_run(runtime, batch, message_id):
+    if method.may_run_again or _is_first_run(runtime, batch, message_id):
         _Run(runtime, method, handler, batch).run()
 
 
-def first_run(runtime: Runtime, batch: call_pb2.Batch, message_id: str) -> bool:
-    """Whether the signed message of this batch is run for the first time, by any worker.
+def _is_first_run(runtime: Runtime, batch: call_pb2.Batch, message_id: str) -> bool:
+    """Whether this worker may run the message: no other has begun it, and it is not withdrawn.
 
-    The ledger keeps the message's id until the message expires. A method that may run again does
-    not need this round trip: the gateway itself may send its calls twice.
+    A method that may run again does not need this round trip: the gateway itself may send its calls
+    twice.
     """
-    keyring = runtime.ledger.seals.keyring
-    if not keyring.is_on:
-        return True
-    left_ms = kept_for_ms(batch, runtime.ledger.known_ms())
-    is_first = retry_while_unavailable(
-        partial(runtime.ledger.set_once, begun_key(message_id), left_ms)
-    )
-    if not is_first:
-        keyring.refused(SignatureError("replayed", REPLAYED))
-    return is_first
+    mark, ledger = new_mark(), runtime.ledger
+    for_ms = kept_for_ms(expiry_ms(batch), ledger.known_ms())
+    found = retry_while_unavailable(partial(ledger.set_once, begun_key(message_id), mark, for_ms))
+    return found == mark or refused(found, message_id, ledger.seals.keyring)
 
 
-def kept_for_ms(batch: call_pb2.Batch, now_ms: float) -> int:
-    """How long the ledger keeps the id of a batch's message: until the message expires."""
-    expires_ms = max((member.begin_by_ms for member in batch.members), default=0)
-    return max(1, round(expires_ms - now_ms)) + _KEPT_LONGER_MS
+def refused(mark: bytes, message_id: str, keyring: Keyring) -> bool:
+    """Reports a message that has another's mark, and returns False: it does not run."""
+    if mark == WITHDRAWN:
+        _log.info("message %s is not run: its gateway has withdrawn it", message_id)
+    else:
+        keyring.refused(SignatureError("replayed", _REPLAYED))
+    return False
 
 
 class _Run:

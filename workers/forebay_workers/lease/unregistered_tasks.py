@@ -39,7 +39,7 @@ from forebay_backends.ledger.operations.maintenance import UnclaimedCall, mark_r
 from forebay_backends.ledger.outcome import outcome_of_error
 from forebay_backends.ledger.presence import live_workers
 from forebay_backends.telemetry.call_labels import about_call
-from forebay_workers.celery_hooks.request import Attempt, attempts_of, drained
+from forebay_workers.celery_hooks.request import Attempt, attempts_of, drained, expiry_ms
 
 START_GRACE_S = 3.0
 """How long a worker with the task may take to appear, for example while it restarts."""
@@ -150,7 +150,7 @@ def _dropped(
         queue,
         HIGHEST_PRIORITY - priority if redis_broker else priority,
         kwargs,
-        max((member.begin_by_ms for member in batch.members), default=0) if batch else 0,
+        expiry_ms(batch) if batch else 0,
     )
     return Dropped(resent, attempts_of(kwargs), batch)
 
