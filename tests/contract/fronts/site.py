@@ -145,7 +145,7 @@ class Handlers:
         self._site = site
         streams = {"Count", "Chat", "HangAfter", "Flood", "Nothing", "Quiet"}
         unary = {"Echo", "Sum", "Headers", "Abort", "Hang", "Lazy", "Fail", "Silent", "Big"}
-        unary |= {"Hold", "Here"}
+        unary |= {"Hold", "Here", "Refused"}
         self._handlers = {
             path(name): Handler(getattr(self, f"_{_snake(name)}"), name in streams)
             for name in streams | unary
@@ -201,6 +201,10 @@ class Handlers:
     async def _abort(self, context: Context) -> bytes:
         name, text = (await _read(context)).decode().split("\n", 1)
         await context.abort(grpc.StatusCode[name], text, (("reason", "so"), ("why-bin", b"\xff")))
+
+    async def _refused(self, context: Context) -> bytes:
+        """Reads nothing, as a gateway that is full."""
+        await context.abort(grpc.StatusCode.RESOURCE_EXHAUSTED, "full")
 
     async def _hang(self, context: Context) -> bytes:
         self._site.events.put("began")

@@ -114,8 +114,9 @@ def test_a_flood_ends_its_connection(gateway: tuple[ProcessCosts, str], attack: 
 
 
 @pytest.mark.variant
-def test_calls_that_succeed_before_their_requests_end_are_no_attack(
-    monkeypatch: pytest.MonkeyPatch,
+@pytest.mark.parametrize("name", ["Nothing", "Refused", "Fail"])
+def test_calls_that_are_answered_before_their_requests_end_are_no_attack(
+    monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
     """The server resets each stream, but the call costs no more than any."""
     monkeypatch.setattr(connection, "MAX_RESETS", 100)
@@ -126,8 +127,8 @@ def test_calls_that_succeed_before_their_requests_end_are_no_attack(
 
     calls = Attack("calls without an end", on_each_stream(call))
     with serving("native") as site:
-        nothing = path("Nothing").encode()
-        outcome = run_attack(site.address, calls, nothing, max_bytes=64 << 10, max_s=_MOST_S)
+        to = path(name).encode()
+        outcome = run_attack(site.address, calls, to, max_bytes=64 << 10, max_s=_MOST_S)
     assert not outcome.cut_off
     assert outcome.sent_frames > 2 * 2 * connection.MAX_RESETS
 

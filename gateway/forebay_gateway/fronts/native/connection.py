@@ -82,7 +82,7 @@ class NativeConnection(asyncio.Protocol):
         self._lifetime = Lifetime(self._serving.limits, now)
         self._idle_frames = IdleFrames(now)
         self._provoked_resets = Allowance(MAX_RESETS, RESETS_PER_S, now)
-        """Streams that end with an error before their caller has ended them, so they are reset.
+        """Streams that are reset for an error of their caller's before the caller has ended them.
 
         They have the same limit as the caller's own resets. Otherwise a caller could get around
         that one ("MadeYouReset"): an invalid message, or a deadline of 1 ns, makes the server reset

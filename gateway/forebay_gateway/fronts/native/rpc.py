@@ -28,6 +28,8 @@ _BUFFERED_BYTES = 64 << 10
 """A write waits while more of the RPC's responses wait for the caller to read."""
 _COPIED_BYTES = 16 << 10
 """Larger responses are not copied: they are queued after their prefix."""
+_PROVOKED = frozenset({grpc.StatusCode.UNIMPLEMENTED, grpc.StatusCode.DEADLINE_EXCEEDED})
+"""Errors that a caller can get at will, by an unknown method or a deadline of 1 ns."""
 STALL_S = 60
 """How long responses of an RPC that is over may wait for a caller that reads nothing."""
 
@@ -54,6 +56,7 @@ class NativeRpc:
         "code",
         "head",
         "is_over",
+        "is_provoked",
         "principal",
         "room",
         "stream_id",
@@ -67,6 +70,11 @@ class NativeRpc:
         self.is_over = False
         self.principal = NOBODY
         self.code: grpc.StatusCode | None = None
+        self.is_provoked = False
+        """Whether the caller made it fail, by invalid requests or one of `_PROVOKED`.
+
+        Other errors are the server's own, such as RESOURCE_EXHAUSTED and UNAUTHENTICATED.
+        """
         self.room: asyncio.Future[None] | None = None
         """Done when a write that waits for the caller to read may go on."""
         self._stall = (0, 0)
@@ -113,14 +121,14 @@ class NativeRpc:
         try:
             return await self._requests.read()
         except RpcError as error:
-            self.refuse(error)
+            self._end_provoked(error)
             raise asyncio.CancelledError from error
 
     def read_now(self) -> bytes | None:
         try:
             return self._requests.read_now()
         except RpcError as error:
-            self.refuse(error)
+            self._end_provoked(error)
             raise asyncio.CancelledError from error
 
     async def send_initial_metadata(self, pairs: Pairs) -> None:
@@ -159,7 +167,7 @@ class NativeRpc:
         try:
             self._requests.feed(data, ended)
         except RpcError as error:
-            self.refuse(error)
+            self._end_provoked(error)
 
     def refuse(self, error: RpcError) -> None:
         """Ends the RPC with the error, and cancels its handler."""
@@ -199,6 +207,11 @@ class NativeRpc:
 
     def _expire(self) -> None:
         self.refuse(RpcError(grpc.StatusCode.DEADLINE_EXCEEDED, "Deadline Exceeded"))
+
+    def _end_provoked(self, error: RpcError) -> None:
+        if not self.is_over:
+            self.is_provoked = True
+            self.refuse(error)
 
     async def _check_size(self, message: bytes) -> None:
         limit = self._connection.limits.max_response_bytes
@@ -240,6 +253,8 @@ class NativeRpc:
         if self.is_over:
             return
         self.code = code
+        if code in _PROVOKED:
+            self.is_provoked = True
         connection, h2 = self._connection, self._connection.h2
         trailers = status_headers(code, text, self._trailing)
         try:

@@ -7,8 +7,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from grpc import StatusCode
-
 from forebay_gateway.fronts.limits import FrontLimits
 from forebay_gateway.fronts.native.head import (
     RESPONSE_HEADERS,
@@ -81,7 +79,7 @@ class Streams:
         self._rpcs: dict[int, NativeRpc] = {}
         self._blocked: dict[NativeRpc, int] = {}
         self._unfinished_requests: dict[int, bool] = {}
-        """The streams whose response is complete, and whether it is an error."""
+        """The streams whose response is complete, and whether the caller provoked its error."""
 
     # Events
 
@@ -178,13 +176,14 @@ class Streams:
 
     def on_finished(self, rpc: NativeRpc) -> None:
         if not rpc.requests_ended:
-            self._unfinished_requests[rpc.stream_id] = rpc.code is not StatusCode.OK
+            self._unfinished_requests[rpc.stream_id] = rpc.is_provoked
         self.flush_soon(forgive=True)
 
     def take_provoked_resets(self) -> int:
-        """How many streams were reset before their caller ended them, since the last time.
+        """How many streams their callers made the server reset, since the last time.
 
-        A reset after an OK does not count: it costs the server no more than any call.
+        A reset after an early response does not count, be it OK or an error of the server's own:
+        the RPC is over, and has cost the server no more than any other.
         """
         count, self._provoked_resets = self._provoked_resets, 0
         return count
