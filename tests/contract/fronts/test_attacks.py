@@ -19,7 +19,7 @@ from hyperframe.frame import (
 )
 
 from forebay_backends.aio.polling import poll_until
-from forebay_gateway.fronts.native import connection, lifetime, rpc
+from forebay_gateway.fronts.native import lifetime, rpc, session
 from forebay_gateway.fronts.native.front import NativeFront
 from tests.contract.fronts.attacks.attack import (
     Attack,
@@ -119,8 +119,8 @@ def test_calls_that_are_answered_before_their_requests_end_are_no_attack(
     monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
     """The server resets each stream, but the call costs no more than any."""
-    monkeypatch.setattr(connection, "MAX_RESETS", 100)
-    monkeypatch.setattr(connection, "RESETS_PER_S", 0)
+    monkeypatch.setattr(session, "MAX_RESETS", 100)
+    monkeypatch.setattr(session, "RESETS_PER_S", 0)
 
     def call(stream: int, block: bytes) -> bytes:
         return headers_frame(stream, block) + DataFrame(stream, message(b"x")).serialize()
@@ -130,7 +130,7 @@ def test_calls_that_are_answered_before_their_requests_end_are_no_attack(
         to = path(name).encode()
         outcome = run_attack(site.address, calls, to, max_bytes=64 << 10, max_s=_MOST_S)
     assert not outcome.cut_off
-    assert outcome.sent_frames > 2 * 2 * connection.MAX_RESETS
+    assert outcome.sent_frames > 2 * 2 * session.MAX_RESETS
 
 
 @pytest.mark.variant
@@ -179,7 +179,7 @@ def test_a_connection_that_nobody_reads_is_given_up(
     """It counts as one, and its responses are in memory, until then."""
     stalls = end == "stalled"
     monkeypatch.setattr(lifetime, "_LAST_BYTES_S", 3_600 if stalls else 0.5)
-    for module in (rpc, connection):
+    for module in (rpc, session):
         monkeypatch.setattr(module, "STALL_S", 1 if stalls else 3_600)
     attack = unread_socket(_8_MIB).chunks(path("Big").encode())
     with (

@@ -4,7 +4,8 @@
 - `head.py`, `refused.py`, `messages.py`: pure: headers, answers to invalid ones, message framing
 - `floods.py`, `lifetime.py`: pure: limits on frames, the clocks of a connection
 - `rpc.py`, `requests.py`: one RPC, a `Context`, and its requests; `link.py`: its connection
-- `streams.py`, `connection.py`: the RPCs of one connection, and its bytes; `peers.py`: its caller
+- `streams.py`, `session.py`: the RPCs of one connection, and its HTTP/2; `peers.py`: its caller
+- `connection.py`: its asyncio protocol, which takes turns with the other connections
 - `listeners.py`, `front.py`: sockets, and all connections
 
 gRPC over HTTP/2: https://github.com/grpc/grpc/blob/master/doc/PROTOCOL-HTTP2.md

@@ -18,6 +18,7 @@ from forebay_gateway.fronts.native.connection import NativeConnection
 from forebay_gateway.fronts.native.handshakes import Handshakes
 from forebay_gateway.fronts.native.head import RpcError
 from forebay_gateway.fronts.native.listeners import listening_sockets
+from forebay_gateway.fronts.native.session import Session
 from forebay_gateway.fronts.native.streams import Serving
 from forebay_gateway.rpc.context import FindHandler
 
@@ -51,7 +52,7 @@ class NativeFront:
         tls: ServerTls | None = None,
     ) -> None:
         self._serving = Serving(find, limits)
-        self._open: set[NativeConnection] = set()
+        self._open: set[Session] = set()
         self._handshakes = (
             None
             if tls is None
@@ -93,19 +94,19 @@ class NativeFront:
         await asyncio.sleep(_ACCEPTING_S)
         if self._handshakes is not None:
             await self._handshakes.stop()
-        for connection in tuple(self._open):
-            connection.go_away()
+        for session in tuple(self._open):
+            session.go_away()
         await poll_until(lambda: not self._serving.tasks, grace_s)
-        for connection in tuple(self._open):
-            connection.end_rpcs(_SHUT_DOWN)
+        for session in tuple(self._open):
+            session.end_rpcs(_SHUT_DOWN)
         await cancel_all(tuple(self._serving.tasks))
-        for connection in tuple(self._open):
-            connection.close()
+        for session in tuple(self._open):
+            session.close()
         if self._ticks is not None:
             await cancel_all([self._ticks])
         await poll_until(lambda: not self._open, _CLOSING_S)
-        for connection in tuple(self._open):
-            connection.transport.abort()
+        for session in tuple(self._open):
+            session.transport.abort()
         await poll_until(lambda: not self._open, _CLOSING_S)
 
     def _close_sockets(self) -> None:
@@ -124,8 +125,8 @@ class NativeFront:
 
     async def _tick(self) -> None:
         now = asyncio.get_running_loop().time()
-        for connection in tuple(self._open):
-            connection.tick(now)
+        for session in tuple(self._open):
+            session.tick(now)
 
 
 async def _close(servers: Sequence[asyncio.Server]) -> None:
