@@ -152,7 +152,12 @@ class Reaper:
 
     async def _resend(self, calls: Iterable[UnclaimedCall], reason: str) -> None:
         for call in calls:
-            with about_call(call.call.id, call.attempt, tenant=call.call.owner):
+            with about_call(
+                call.call.id,
+                call.attempt,
+                traceparent=call.traceparent,
+                tenant=call.call.owner,
+            ):
                 _log.info("resending call %s, attempt %d: %s", call.call, call.attempt, reason)
             await self._broker.send(
                 call_message(
@@ -161,6 +166,7 @@ class Reaper:
                     task=call.task,
                     queue=call.queue,
                     priority=call.priority,
+                    traceparent=call.traceparent,
                 )
             )
             await self._ledger.run(mark_resent(call))

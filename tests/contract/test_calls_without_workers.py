@@ -26,6 +26,7 @@ from tests.contract.systems import Waiting, backends_of, gateway_stub, take_mess
 TIMEOUT_S = 20.0
 QUEUE_WAIT_S = 0.5
 SUM = pb.AddRequest(x=1, y=2)
+TRACE = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
 EMBED = {"callbacks": None, "errbacks": None, "chain": None, "chord": None}
 
 
@@ -49,22 +50,23 @@ def servers(deserted: dict[str, str]) -> Backends:
     return backends_of(deserted)
 
 
-def of_id(call_id: str) -> list[tuple[str, str]]:
-    return [("forebay-call-id", call_id)]
+def traced(call_id: str) -> list[tuple[str, str]]:
+    """The metadata of a call with that id, which has a trace."""
+    return [("forebay-call-id", call_id), ("traceparent", TRACE)]
 
 
 def factorial(stub: ComputeServiceStub, call_id: str) -> Any:
     request = pb.FactorialRequest(n=5)
-    return stub.Factorial(request, timeout=TIMEOUT_S, metadata=of_id(call_id))
+    return stub.Factorial(request, timeout=TIMEOUT_S, metadata=traced(call_id))
 
 
 def mat_mul(stub: ComputeServiceStub, call_id: str) -> Any:
     request = pb.MatMulRequest(random=pb.RandomOperands(m=2, n=2))
-    return stub.MatMul(iter([request]), timeout=TIMEOUT_S, metadata=of_id(call_id))
+    return stub.MatMul(iter([request]), timeout=TIMEOUT_S, metadata=traced(call_id))
 
 
 def durable_add(stub: ComputeServiceStub, call_id: str) -> Any:
-    return stub.Add.future(SUM, timeout=TIMEOUT_S, metadata=of_id(call_id))
+    return stub.Add.future(SUM, timeout=TIMEOUT_S, metadata=traced(call_id))
 
 
 def ephemeral_add(stub: ComputeServiceStub, call_id: str) -> Any:
@@ -136,7 +138,8 @@ def test_a_task_message_is_json_and_holds_names_only(
         assert pb.AddRequest.FromString(member.request) == SUM
         assert member.call_id == unserved[call].call_id
     else:
-        assert named == {"call": f"/{unserved[call].call_id}", "attempt": 1}
+        key = f"/{unserved[call].call_id}"
+        assert named == {"call": key, "attempt": 1, "traceparents": [TRACE]}
 
 
 def test_a_failed_ephemeral_call_is_not_run_by_a_later_worker(

@@ -76,8 +76,9 @@ def arrived(message: TaskMessage, redis_broker: bool = True) -> Any:
     )
 
 
-def message_of(record: Record, priority: int = 0) -> TaskMessage:
-    return call_message(record.call, 1, task=TASK, queue=QUEUE, priority=priority)
+def message_of(record: Record, priority: int = 0, traceparent: str = "") -> TaskMessage:
+    address = {"task": TASK, "queue": QUEUE}
+    return call_message(record.call, 1, **address, priority=priority, traceparent=traceparent)
 
 
 def sent(ledger: BlockingLedger, priority: int = 0) -> list[dict[str, Any]]:
@@ -111,11 +112,13 @@ async def test_a_message_is_resent_if_another_worker_has_the_task(
     ledger: BlockingLedger, aio_ledger: Ledger, dropped: DroppedMessages, redis_broker: bool
 ) -> None:
     record = accepted(ledger, priority=9)
-    dropped.on_task_unknown(arrived(message_of(record, 9), redis_broker), TASK, QUEUE)
+    message = message_of(record, 9, "00-4bf9")
+    dropped.on_task_unknown(arrived(message, redis_broker), TASK, QUEUE)
     await announce(aio_ledger, ABLE)
     await resend_or_fail(dropped, aio_ledger)
     await resend_or_fail(dropped, aio_ledger)
-    assert sent(ledger, 9) == [{"call": str(record.call), "attempt": 1}]
+    named = {"call": str(record.call), "attempt": 1, "traceparents": ["00-4bf9"]}
+    assert sent(ledger, 9) == [named]
     assert record.state is State.QUEUED
 
 

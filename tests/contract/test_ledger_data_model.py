@@ -105,6 +105,7 @@ def accepted(
     """A call that runs on without watchers: another caller attached, and both disconnected."""
     new = new_call(
         traceparent="00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01",
+        is_sampled=True,
         detach=True,
         priority=1,
         timeout_s=600.0,

@@ -6,8 +6,9 @@ kombu's virtual transport, with a base64 body, and pushed on a list whose name c
 priority (`kombu.transport.redis.Channel._put`, `priority`).
 
 `TaskMessage` is the message of a durable or ephemeral call. For example, that of a call "a" at
-its first attempt has the arguments `{"call": "/a", "attempt": 1}`: it carries names only. An
-ephemeral call, which has no record, comes whole, in a serialized `forebay.v1.Batch`.
+its first attempt has the arguments `{"call": "/a", "attempt": 1}`: it carries names only, and the
+call's trace, for lines of the log before the record is read. An ephemeral call, which has no
+record, comes whole, in a serialized `forebay.v1.Batch`.
 """
 
 from __future__ import annotations
@@ -136,24 +137,39 @@ class TaskMessage:
 
 
 def call_message(
-    call: CallKey, attempt: int, *, task: str, queue: str, priority: int
+    call: CallKey, attempt: int, *, task: str, queue: str, priority: int, traceparent: str = ""
 ) -> TaskMessage:
-    """The message of a durable call.
+    """The message of a durable call; `traceparent` is empty if the call has no trace.
 
     From the second attempt on the task's id carries the attempt, since Celery tells tasks apart
     by id: a worker that lost its lease may receive the call again while it still runs the first
     attempt.
     """
     task_id = call.task_id if attempt == 1 else f"{call.task_id}#{attempt}"
-    return TaskMessage(task_id, task, queue, priority, {"call": str(call), "attempt": attempt})
+    kwargs = {"call": str(call), "attempt": attempt, **_traces([traceparent])}
+    return TaskMessage(task_id, task, queue, priority, kwargs)
 
 
 def calls_message(
-    message_id: str, calls: Sequence[CallKey], *, task: str, queue: str, priority: int
+    message_id: str,
+    calls: Sequence[CallKey],
+    *,
+    task: str,
+    queue: str,
+    priority: int,
+    traceparents: Sequence[str] = (),
 ) -> TaskMessage:
-    """The message of several durable calls, all at their first attempt."""
-    kwargs = {"calls": [str(call) for call in calls]}
+    """The message of several durable calls, all at their first attempt.
+
+    `traceparents` are those of the calls, in the same order.
+    """
+    kwargs = {"calls": [str(call) for call in calls], **_traces(traceparents)}
     return TaskMessage(message_id, task, queue, priority, kwargs)
+
+
+def _traces(traceparents: Sequence[str]) -> dict[str, Any]:
+    """The argument that has the traces of durable calls; nothing if none has a trace."""
+    return {"traceparents": [*traceparents]} if any(traceparents) else {}
 
 
 def batch_message(

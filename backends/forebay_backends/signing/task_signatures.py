@@ -1,7 +1,8 @@
 """Signatures of Celery messages, in the messages' headers.
 
 A signature covers the task's name and id, the queue, the time when the message expires, and the
-SHA-256 of the body. The body has the calls' keys and attempts, or a batch with its requests.
+SHA-256 of the body. The body has the calls' keys, attempts and traces, or a batch with its
+requests.
 """
 
 from __future__ import annotations

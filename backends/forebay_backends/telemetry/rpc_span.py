@@ -30,11 +30,6 @@ class RpcSpan:
         self.traceparent = context
         self._state = state
 
-    @property
-    def producer_traceparent(self) -> str:
-        """The call's trace context, for RPCs that attach to it; empty if it is unsampled."""
-        return ""
-
     def publish(self, queue: str, metadata: call_pb2.Metadata) -> None:
         """Puts the trace context into the metadata for the worker."""
         put_context(metadata, self.traceparent, self._state)
@@ -65,10 +60,6 @@ class SampledRpc(RpcSpan):
         self._producer: Span | None = None
         self._items = ItemEvents()
 
-    @property
-    def producer_traceparent(self) -> str:
-        return "" if self._producer is None else traceparent(self._producer.get_span_context())
-
     def publish(self, queue: str, metadata: call_pb2.Metadata) -> None:
         """Starts the PRODUCER span, whose context goes to the worker."""
         self._producer = self._tracer.start_span(
@@ -78,9 +69,8 @@ class SampledRpc(RpcSpan):
             messaging_attributes(queue),
             record_exception=False,
         )
-        put_context(
-            metadata, self.producer_traceparent, self._producer.get_span_context().trace_state
-        )
+        producer = self._producer.get_span_context()
+        put_context(metadata, traceparent(producer), producer.trace_state)
 
     def sent(self) -> None:
         if self._producer is not None and self._producer.is_recording():
@@ -89,7 +79,7 @@ class SampledRpc(RpcSpan):
     def attached(self, call: str) -> None:
         self._producer = None  # not ended, so not exported: nothing was sent
         linked = remote_context([(TRACEPARENT, call)]) if call else None
-        if linked is not None:
+        if linked is not None and linked.trace_flags.sampled:
             self._span.add_link(linked, {LINK: "call"})
 
     def on_response(self) -> None:

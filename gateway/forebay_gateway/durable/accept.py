@@ -180,7 +180,14 @@ def _is_small(new: NewCall) -> bool:
 
 
 def _message(call: CallKey, new: NewCall) -> TaskMessage:
-    return call_message(call, 1, task=new.task, queue=new.queue, priority=new.priority)
+    return call_message(
+        call,
+        1,
+        task=new.task,
+        queue=new.queue,
+        priority=new.priority,
+        traceparent=new.traceparent,
+    )
 
 
 def _batch_message(calls: list[_Accept]) -> TaskMessage:
@@ -188,4 +195,11 @@ def _batch_message(calls: list[_Accept]) -> TaskMessage:
         return _message(calls[0].call, calls[0].new)
     new, keys = calls[0].new, [one.call for one in calls]
     task_id = CallKey(uuid7(), calls[0].owner).task_id
-    return calls_message(task_id, keys, task=new.task, queue=new.queue, priority=new.priority)
+    return calls_message(
+        task_id,
+        keys,
+        task=new.task,
+        queue=new.queue,
+        priority=new.priority,
+        traceparents=[one.new.traceparent for one in calls],
+    )

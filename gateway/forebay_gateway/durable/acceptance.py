@@ -43,6 +43,7 @@ class Acceptance:
         """The call's place in its tenant's queue; None where there are no tenants."""
         self._is_held = False
         """Whether the message was held back when the call entered its tenant's queue."""
+        self._traceparent = ""
 
     @property
     def uploads(self) -> bool:
@@ -56,6 +57,7 @@ class Acceptance:
         then attach.
         """
         new = self._new_call()
+        self._traceparent = new.traceparent
         try:
             await self._take_turn(new)
         except QuotaExceeded:
@@ -85,6 +87,7 @@ class Acceptance:
             return
         await self._parts.messages.send_or_discard(
             *(self._watch.call, self._method, self._incoming.options.priority),
+            traceparent=self._traceparent,
             is_known=self._own_id is not None,
             cache=self._cache,
         )
@@ -96,7 +99,10 @@ class Acceptance:
             if self._is_held:
                 return Push(), True
         priority = self._incoming.options.priority
-        return self._parts.messages.push(self._watch.call, self._method, priority), False
+        push = self._parts.messages.push(
+            self._watch.call, self._method, priority, self._traceparent
+        )
+        return push, False
 
     def sent(self) -> None:
         """Tells the call's span, if it has one, that the message was sent."""
@@ -123,7 +129,7 @@ class Acceptance:
             timeout_s=incoming.deadline.timeout_s(),
             request=b"" if self.uploads else incoming.first or b"",
             digest=incoming.digest,
-            traceparent="" if incoming.span is None else incoming.span.producer_traceparent,
+            is_sampled=incoming.span is not None and incoming.span.is_recording,
             caller=b"" if is_everyones else caller_bytes(self._principal),
             cache_key=self._key,
         )

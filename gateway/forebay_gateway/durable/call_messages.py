@@ -29,12 +29,19 @@ class CallMessages:
             _log, "the broker does not answer; calls stay queued", "the broker takes calls again"
         )
 
-    def push(self, call: CallKey, method: Method, priority: int) -> Push:
+    def push(self, call: CallKey, method: Method, priority: int, traceparent: str) -> Push:
         """The message for the ledger to push; empty if `send_or_discard` must send it."""
-        return ledger_push(self._broker, _message(call, method, priority, 1))
+        return ledger_push(self._broker, _message(call, method, priority, 1, traceparent))
 
     async def send_or_discard(
-        self, call: CallKey, method: Method, priority: int, *, is_known: bool, cache: str
+        self,
+        call: CallKey,
+        method: Method,
+        priority: int,
+        *,
+        traceparent: str,
+        is_known: bool,
+        cache: str,
     ) -> None:
         """Sends the first message of a call, unless the ledger has pushed it.
 
@@ -44,7 +51,7 @@ class CallMessages:
         if self._broker.is_ledger:
             return
         try:
-            await self._broker.send(_message(call, method, priority, 1))
+            await self._broker.send(_message(call, method, priority, 1, traceparent))
         except BackendUnavailable:
             # The caller may retry after this error; the retry must find no record. If a worker
             # got the message in spite of the error, the call continues.
@@ -60,7 +67,9 @@ class CallMessages:
                 self._disconnects.abandoned(call, cache)
             raise
 
-    async def resend(self, call: CallKey, method: Method, priority: int, attempt: int) -> None:
+    async def resend(
+        self, call: CallKey, method: Method, priority: int, attempt: int, traceparent: str
+    ) -> None:
         """Resends the message: the gateway that accepted the call may have died before sending it.
 
         The call is valid even if this fails, since its first message may be on the broker.
@@ -68,14 +77,21 @@ class CallMessages:
         if self._broker.is_ledger:
             return
         try:
-            await self._broker.send(_message(call, method, priority, attempt))
+            await self._broker.send(_message(call, method, priority, attempt, traceparent))
             self._resend_outage.succeeded()
         except BackendUnavailable as error:
             _log.debug("the broker does not answer; call %s stays queued", call)
             self._resend_outage.failed(error)
 
 
-def _message(call: CallKey, method: Method, priority: int, attempt: int) -> TaskMessage:
+def _message(
+    call: CallKey, method: Method, priority: int, attempt: int, traceparent: str
+) -> TaskMessage:
     return call_message(
-        call, attempt, task=method.route.task, queue=method.route.queue, priority=priority
+        call,
+        attempt,
+        task=method.route.task,
+        queue=method.route.queue,
+        priority=priority,
+        traceparent=traceparent,
     )

@@ -33,6 +33,7 @@ from forebay_backends.ledger.operations.delayed import (
 )
 from forebay_backends.ledger.operations.held import HeldCall
 from forebay_backends.ledger.operations.maintenance import UnclaimedCall, mark_resent
+from forebay_backends.telemetry.call_labels import about_call
 from forebay_gateway.admission.admission import TenantAccount
 from forebay_gateway.admission.retry_after import retry_after_s
 from forebay_gateway.durable.held_calls import HeldCalls, chunks
@@ -160,7 +161,9 @@ class DelayedCalls:
             if isinstance(result, BackendUnavailable | Refused):
                 continue
             if result is not None:
-                _log.error("call %s could not be started", one.call, exc_info=result)
+                call = one.call
+                with about_call(call.id, one.attempt, one.method, one.traceparent, call.owner):
+                    _log.error("call %s could not be started", call, exc_info=result)
             elif held and self._held is not None:
                 self._held.take_over(one)
             elif not self._broker.is_ledger:
@@ -191,7 +194,12 @@ class DelayedCalls:
 
 def _message(one: HeldCall) -> TaskMessage:
     return call_message(
-        one.call, one.attempt, task=one.task, queue=one.queue, priority=one.priority
+        one.call,
+        one.attempt,
+        task=one.task,
+        queue=one.queue,
+        priority=one.priority,
+        traceparent=one.traceparent,
     )
 
 

@@ -11,7 +11,7 @@ from forebay_backends.ledger.client import Ledger
 from forebay_backends.ledger.keys import CallKey
 from forebay_backends.ledger.operations.calls import cancel, discard, leave
 from forebay_backends.ledger.pipelining import Pipeliner
-from forebay_backends.telemetry.call_labels import about_call
+from forebay_backends.telemetry.call_labels import CallLabels, Labelled, current_call
 from forebay_gateway.admission.admission import RETRY_AFTER_S
 from forebay_gateway.durable.cached_runs import CachedRuns
 from forebay_gateway.durable.ledger_retry import LedgerRetry
@@ -21,7 +21,7 @@ _log = logging.getLogger(__name__)
 
 
 class Disconnects:
-    """Reports disconnects to the ledger. One instance per gateway."""
+    """Reports disconnects to the ledger, for RPCs that call this. One instance per gateway."""
 
     def __init__(
         self,
@@ -45,7 +45,7 @@ class Disconnects:
 
     def disconnected(self, call: CallKey, cache: str = "") -> None:
         """Ends the gateway's watch on the call; `cache` is its cache key."""
-        self._background_tasks.start(self._leave(call, cache))
+        self._background_tasks.start(self._leave(call, cache, current_call()))
 
     def abandoned(self, call: CallKey, cache: str = "") -> None:
         """Removes or cancels a call whose accept failed, and whose id its caller does not know.
@@ -54,13 +54,13 @@ class Disconnects:
         other callers may have joined a call with a cache key, so this gateway only stops watching
         such a call.
         """
-        self._background_tasks.start(self._discard_or_cancel(call, cache))
+        self._background_tasks.start(self._discard_or_cancel(call, cache, current_call()))
 
     async def join(self) -> None:
         """Returns when the ledger has all reports, or after `RETRY_AFTER_S`."""
         await self._background_tasks.join(RETRY_AFTER_S)
 
-    async def _leave(self, call: CallKey, cache: str) -> None:
+    async def _leave(self, call: CallKey, cache: str, labels: CallLabels) -> None:
         async def attempt() -> None:
             if cache:
                 await self._cached.nobody_asks(cache)
@@ -72,11 +72,11 @@ class Disconnects:
             await self._ledger_retry.retry(attempt)
             self._outage.succeeded()
         except BackendUnavailable as error:
-            with about_call(call.id, tenant=call.owner):
+            with Labelled(labels):
                 _log.debug("call %s: its caller disconnected; its watch will expire", call)
             self._outage.failed(error)
 
-    async def _discard_or_cancel(self, call: CallKey, cache: str) -> None:
+    async def _discard_or_cancel(self, call: CallKey, cache: str, labels: CallLabels) -> None:
         async def attempt() -> None:
             if await self._ledger.run(discard(call)) is not None:
                 end = leave(call, self._watches.channel) if cache else cancel(call)
@@ -86,6 +86,6 @@ class Disconnects:
             await self._ledger_retry.retry(attempt)
             self._outage.succeeded()
         except BackendUnavailable as error:
-            with about_call(call.id, tenant=call.owner):
+            with Labelled(labels):
                 _log.debug("call %s failed; if it was accepted, its watch will expire", call)
             self._outage.failed(error)

@@ -127,7 +127,8 @@ class DurableRpc:
         has_tenant = incoming.permit.tenant is not None
         if snapshot.state is State.QUEUED and self._key is None and not has_tenant:
             await self._parts.messages.resend(
-                *(self._call, self._method, incoming.options.priority), snapshot.attempt
+                *(self._call, self._method, incoming.options.priority),
+                *(snapshot.attempt, snapshot.traceparent),
             )
         has_requests = snapshot.receiving and incoming.first is not None
         return ("running" if snapshot.ending is None else "finished"), has_requests

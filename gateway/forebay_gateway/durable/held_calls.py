@@ -37,6 +37,7 @@ from forebay_backends.ledger.operations.held import (
 from forebay_backends.ledger.operations.inspection import observe
 from forebay_backends.ledger.pipelining import Pipeliner
 from forebay_backends.ledger.scripts import RENEWAL_INTERVAL_S
+from forebay_backends.telemetry.call_labels import about_call
 from forebay_gateway.admission.admission import TenantAccount
 from forebay_gateway.durable.accept import Acceptor
 from forebay_gateway.fair_queues.fair_queue import QueueEntry
@@ -59,6 +60,7 @@ class Turn:
     task: str
     attempt: int
     entry: QueueEntry
+    traceparent: str
     method: Method | None = None
     new: NewCall | None = None
     is_stored: asyncio.Event = field(default_factory=asyncio.Event)
@@ -78,6 +80,7 @@ class Turn:
             task=self.task,
             queue=self.entry.queue,
             priority=self.entry.priority,
+            traceparent=self.traceparent,
         )
 
 
@@ -119,7 +122,8 @@ class HeldCalls:
         """
         on_begun = await tenant.wait_begins()
         return self._turn(
-            *(call, new.task, 1, new.queue, tenant.name, new.priority, on_begun, method, new)
+            *(call, new.task, 1, new.queue, tenant.name, new.priority, new.traceparent),
+            *(on_begun, method, new),
         )
 
     def enter(self, turn: Turn) -> None:
@@ -184,6 +188,7 @@ class HeldCalls:
         queue: str,
         tenant: str,
         priority: int,
+        traceparent: str,
         on_begun: Callable[[], None] = lambda: None,
         method: Method | None = None,
         new: NewCall | None = None,
@@ -197,7 +202,7 @@ class HeldCalls:
             return 1 / self._acceptor.batch_size(method, new)
 
         entry = QueueEntry(queue, tenant, priority, send, cost=cost, on_begun=on_begun)
-        turn = Turn(call, task, attempt, entry, method, new)
+        turn = Turn(call, task, attempt, entry, traceparent, method, new)
         return turn
 
     async def _send(self, turn: Turn) -> None:
@@ -212,7 +217,13 @@ class HeldCalls:
                 self._outage.failed(error)
                 await asyncio.sleep(_RETRY_S)
             except Exception:  # a bug must not leave the call in its place
-                _log.exception("call %s: its message could not be sent", turn.call)
+                with about_call(
+                    turn.call.id,
+                    turn.attempt,
+                    traceparent=turn.traceparent,
+                    tenant=turn.call.owner,
+                ):
+                    _log.exception("call %s: its message could not be sent", turn.call)
                 self.leave(turn)
             else:
                 self._outage.succeeded()
@@ -285,7 +296,8 @@ class HeldCalls:
     def take_over(self, one: HeldCall) -> None:
         """Puts a call, whose message is held back, into the queue of its tenant here."""
         turn = self._turn(
-            *(one.call, one.task, one.attempt, one.queue, one.call.owner, one.priority)
+            *(one.call, one.task, one.attempt, one.queue, one.call.owner, one.priority),
+            one.traceparent,
         )
         turn.has_rpc = False
         self.on_stored(turn)

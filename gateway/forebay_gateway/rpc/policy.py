@@ -6,6 +6,7 @@ from forebay.routes import Method
 from forebay.v1 import route_pb2
 from forebay_backends.ledger.operations.calls import NewCall
 from forebay_backends.settings import Settings
+from forebay_backends.telemetry.call_labels import stored_traceparent
 from forebay_gateway.rpc.cache_key import CacheKey
 from forebay_gateway.rpc.options import CallOptions
 
@@ -21,7 +22,7 @@ def new_call(
     timeout_s: float | None,
     request: bytes,
     digest: str,
-    traceparent: str = "",
+    is_sampled: bool = False,
     caller: bytes = b"",
     cache_key: CacheKey | None = None,
 ) -> NewCall:
@@ -53,7 +54,8 @@ def new_call(
         live=method.route.live,
         idle_s=method.route.limits.idle_s or settings.idle_s,
         fingerprint=method.fingerprint,
-        traceparent=traceparent,
+        traceparent=stored_traceparent(options.forwarded_metadata),
+        is_sampled=is_sampled,
         caller=caller,
         start=options.start,
         on_end=_on_end(method),

@@ -6,7 +6,7 @@ import os
 import time
 from base64 import b64decode
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext, suppress
 from functools import cached_property
 from queue import Empty, SimpleQueue
@@ -49,6 +49,11 @@ class CallRequest(Request):
         return attempts_of(self.kwargs)
 
     @cached_property
+    def traceparents(self) -> dict[CallKey, str]:
+        """Returns the trace contexts of the message's durable calls that have one."""
+        return traceparents_of(self.kwargs, self.durable)
+
+    @cached_property
     def batch(self) -> call_pb2.Batch | None:
         """Returns the message's ephemeral calls; None for durable calls."""
         if "batch" not in self.kwargs:
@@ -68,7 +73,7 @@ class CallRequest(Request):
 
     def about(self) -> AbstractContextManager[CallLabels | None]:
         """Labels log lines with the request's call, if it is one."""
-        return about_calls(self.attempts, self.batch)
+        return about_calls(self.attempts, self.traceparents, self.batch)
 
     @property
     def pool_pid(self) -> int | None:
@@ -110,17 +115,18 @@ class CallRequest(Request):
 
 
 def about_calls(
-    attempts: Sequence[Attempt], batch: call_pb2.Batch | None
+    attempts: Sequence[Attempt], traceparents: Mapping[CallKey, str], batch: call_pb2.Batch | None
 ) -> AbstractContextManager[CallLabels | None]:
     """Labels log lines with a message's call; not if it has several, which the lines are all about.
 
-    Only ephemeral calls bring their trace: that of a durable call is in its record.
+    `traceparents` are those of durable calls.
     """
-    if len(attempts) > 1:
+    if len(attempts) != 1:
         return nullcontext()
     call, attempt = attempts[0]
     if batch is None:
-        return about_call(call.id, attempt, tenant=call.owner)
+        traceparent = traceparents.get(call, "")
+        return about_call(call.id, attempt, traceparent=traceparent, tenant=call.owner)
     member = batch.members[0]
     traceparent = stored_traceparent(member.metadata)
     return about_call(call.id, member.attempt or 1, batch.method, traceparent, call.owner)
@@ -143,6 +149,15 @@ def attempts_of(kwargs: Mapping[str, Any]) -> list[Attempt]:
     if "call" in kwargs:
         return [(CallKey.parse(kwargs["call"]), int(kwargs["attempt"]))]
     return []
+
+
+def traceparents_of(kwargs: Mapping[str, Any], attempts: Iterable[Attempt]) -> dict[CallKey, str]:
+    """The trace contexts of a message's durable calls that have one.
+
+    An older gateway's messages have none.
+    """
+    found = zip(attempts, kwargs.get("traceparents", ()), strict=False)
+    return {call: str(traceparent) for (call, _), traceparent in found if traceparent}
 
 
 def reserved_calls() -> list[CallRequest]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -59,13 +59,18 @@ _log = logging.getLogger(__name__)
 
 
 async def run_calls(
-    runtime: Runtime, handler: CoroutineHandler, attempts: Sequence[Attempt], *, together: bool
+    runtime: Runtime,
+    handler: CoroutineHandler,
+    attempts: Sequence[Attempt],
+    traceparents: Mapping[CallKey, str],
+    *,
+    together: bool,
 ) -> None:
     """Runs the attempts on the event loop: at the same time if `together`, else one by one.
 
-    At most as many run at a time as the worker has slots.
+    At most as many run at a time as the worker has slots. `traceparents` are those of the message.
     """
-    run = _Task(runtime, handler, len(attempts))
+    run = _Task(runtime, handler, len(attempts), traceparents)
     with runtime.control.reserved(attempts):
         await each([partial(run.attempt, *attempt) for attempt in attempts], together=together)
 
@@ -73,7 +78,13 @@ async def run_calls(
 class _Task:
     """The calls of one message."""
 
-    def __init__(self, runtime: Runtime, handler: CoroutineHandler, size: int) -> None:
+    def __init__(
+        self,
+        runtime: Runtime,
+        handler: CoroutineHandler,
+        size: int,
+        traceparents: Mapping[CallKey, str],
+    ) -> None:
         self._runtime = runtime
         self._handler = handler
         self._method = handler.method
@@ -81,6 +92,7 @@ class _Task:
         self._ledger: LoopLedger = self._loop.ledger
         self._shares_task = size > 1
         self._trace = runtime.task_trace(size)
+        self._traceparents = traceparents
 
     async def attempt(self, call: CallKey, attempt: int) -> None:
         """Begins the attempt, runs the handler, and stores its outcome."""
@@ -89,7 +101,8 @@ class _Task:
             begun = await self._ledger.run(
                 begin(call, attempt, runtime.worker, runtime.control.channel)
             )
-            with about_call(call.id, attempt, method.name, tenant=call.owner) as labels:
+            traceparent = self._traceparents.get(call, "")
+            with about_call(call.id, attempt, method.name, traceparent, call.owner) as labels:
                 if isinstance(begun, Refused):
                     _log.info("call %s is not begun: %s", call, begun.why)
                     return

@@ -18,14 +18,14 @@ from forebay_backends.ledger.frames import Stop, stop_frame
 from forebay_backends.ledger.keys import CallKey, begun_key, control_channel
 from forebay_backends.ledger.lifecycle import State
 from forebay_backends.ledger.outcome import outcome_of_error
-from forebay_backends.telemetry.call_labels import CallLabels, about_call
+from forebay_backends.telemetry.call_labels import CallLabels, about_call, stored_traceparent
 from forebay_workers.celery_hooks.request import calls_of, expiry_ms
 from forebay_workers.coroutines.call import CoroutineCall
 from forebay_workers.coroutines.event_loop import each
 from forebay_workers.coroutines.handlers import CoroutineHandler
 from forebay_workers.coroutines.invoke import invoke
 from forebay_workers.coroutines.requests import CheckedRequests, SingleRequest
-from forebay_workers.execution.ephemeral import expired, known_of, refused
+from forebay_workers.execution.ephemeral import expired, known_of, log_not_run, refused
 from forebay_workers.execution.run_time_limit import over_limit, run_limit_s
 from forebay_workers.handler.version_check import checking_versions, mismatch
 from forebay_workers.runtime.process import Runtime
@@ -79,7 +79,7 @@ class _Batch:
         calls = calls_of(self._batch)
         error = mismatch(self._method, self._batch.method, self._batch.fingerprint)
         if error is not None:
-            _log.error("calls %s are not run: %s", ", ".join(map(str, calls)), error.message)
+            log_not_run(self._batch, calls, error)
             outcome = outcome_of_error(error)
             refusals = [
                 partial(self._reply, call_pb2.BatchMemberReply(call_id=call.id, outcome=outcome))
@@ -92,7 +92,10 @@ class _Batch:
             await each([partial(self._member, *one) for one in members], together=together)
 
     async def _member(self, call: CallKey, member: call_pb2.BatchMember) -> None:
-        labelled = about_call(call.id, member.attempt or 1, self._method.name, tenant=call.owner)
+        labelled = about_call(
+            *(call.id, member.attempt or 1, self._method.name),
+            *(stored_traceparent(member.metadata), call.owner),
+        )
         async with self._runtime.loop.permits:
             with labelled as labels:
                 if self._runtime.control.was_stopped(call, 1):

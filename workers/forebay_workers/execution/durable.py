@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any, TypeVar
 
@@ -54,11 +54,15 @@ _LabelledEnd = tuple[Operation[Any], CallLabels]
 
 
 def run_calls(
-    runtime: Runtime, method: Method, handler: Callable[..., Any], attempts: Sequence[Attempt]
+    runtime: Runtime,
+    method: Method,
+    handler: Callable[..., Any],
+    attempts: Sequence[Attempt],
+    traceparents: Mapping[CallKey, str],
 ) -> None:
     """Runs the attempts one after the other: begins each, runs the handler, stores its outcome.
 
-    One round trip ends an attempt and begins the next.
+    One round trip ends an attempt and begins the next. `traceparents` are those of the message.
     """
     shares_task = len(attempts) > 1
     trace = runtime.task_trace(len(attempts))
@@ -67,7 +71,8 @@ def run_calls(
         for call, attempt in attempts:
             operation = begin(call, attempt, runtime.worker, runtime.control.channel)
             begun = _run_both(runtime, end, operation)
-            with about_call(call.id, attempt, method.name, tenant=call.owner) as labels:
+            traceparent = traceparents.get(call, "")
+            with about_call(call.id, attempt, method.name, traceparent, call.owner) as labels:
                 if isinstance(begun, Refused):
                     _log.info("call %s is not begun: %s", call, begun.why)
                     end = None

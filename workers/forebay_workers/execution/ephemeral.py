@@ -11,7 +11,7 @@ from typing import Any
 from google.protobuf.message import Message
 
 from forebay.checks import NoCheck
-from forebay.errors import DeadlineExceeded
+from forebay.errors import DeadlineExceeded, ForebayError
 from forebay.metadata import CALL_ID, to_pairs
 from forebay.routes import Method
 from forebay.v1 import call_pb2
@@ -21,8 +21,8 @@ from forebay_backends.ledger.keys import CallKey, begun_key
 from forebay_backends.ledger.outcome import outcome_of_error
 from forebay_backends.settings import Settings
 from forebay_backends.signing.keyring import Keyring, SignatureError
-from forebay_backends.telemetry.call_labels import CallLabels, about_call
-from forebay_workers.celery_hooks.request import calls_of, expiry_ms
+from forebay_backends.telemetry.call_labels import CallLabels, about_call, stored_traceparent
+from forebay_workers.celery_hooks.request import about_calls, calls_of, expiry_ms
 from forebay_workers.execution.run_time_limit import limited, run_limit_s
 from forebay_workers.handler.context import CallContext
 from forebay_workers.handler.flow_control import FlowControl
@@ -91,7 +91,7 @@ class _Run:
         calls = calls_of(self._batch)
         error = mismatch(self._method, self._batch.method, self._batch.fingerprint)
         if error is not None:
-            _log.error("calls %s are not run: %s", ", ".join(map(str, calls)), error.message)
+            log_not_run(self._batch, calls, error)
             outcome = outcome_of_error(error)
             for call in calls:
                 replies.add(call_pb2.BatchMemberReply(call_id=call.id, outcome=outcome))
@@ -103,8 +103,9 @@ class _Run:
         control = self._runtime.control
         with control.reserved((call, 1) for call in calls):
             for call, member in zip(calls, self._batch.members, strict=True):
+                traceparent = stored_traceparent(member.metadata)
                 with about_call(
-                    call.id, member.attempt or 1, self._method.name, tenant=call.owner
+                    call.id, member.attempt or 1, self._method.name, traceparent, call.owner
                 ) as labels:
                     if control.was_stopped(call, 1):
                         _log.info("call %s is not begun: its caller has disconnected", call)
@@ -197,6 +198,12 @@ def known_of(
         "flow": FlowControl(settings.window_bytes, settings.item_bytes),
         "caller": member.caller,
     }
+
+
+def log_not_run(batch: call_pb2.Batch, calls: Sequence[CallKey], error: ForebayError) -> None:
+    """Logs why the calls of a batch are not run."""
+    with about_calls([(call, 1) for call in calls], {}, batch):
+        _log.error("calls %s are not run: %s", ", ".join(map(str, calls)), error.message)
 
 
 def expired() -> call_pb2.Outcome:

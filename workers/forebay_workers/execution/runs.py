@@ -8,7 +8,7 @@ from typing import Any
 
 from forebay.routes import Method
 from forebay.v1 import call_pb2
-from forebay_workers.celery_hooks.request import attempts_of
+from forebay_workers.celery_hooks.request import attempts_of, traceparents_of
 from forebay_workers.coroutines.handlers import CoroutineHandler
 from forebay_workers.execution import coroutine_durable, coroutine_ephemeral
 from forebay_workers.execution.durable import run_calls
@@ -31,7 +31,9 @@ class HandlerRun:
         if "batch" in content:
             run_batch(runtime, self._method, self._handler, _batch(content), message_id)
         else:
-            run_calls(runtime, self._method, self._handler, attempts_of(content))
+            attempts = attempts_of(content)
+            traceparents = traceparents_of(content, attempts)
+            run_calls(runtime, self._method, self._handler, attempts, traceparents)
 
 
 class CoroutineRun:
@@ -58,7 +60,10 @@ class CoroutineRun:
             )
         else:
             attempts = attempts_of(content)
-            await coroutine_durable.run_calls(runtime, self._handler, attempts, together=together)
+            traceparents = traceparents_of(content, attempts)
+            await coroutine_durable.run_calls(
+                runtime, self._handler, attempts, traceparents, together=together
+            )
 
 
 def _batch(content: Content) -> call_pb2.Batch:

@@ -88,13 +88,13 @@ class CallContext(grpc.ServicerContext):
     def trace(
         self, trace: TaskTrace | None, method: Method, labels: CallLabels, number: int = 0
     ) -> None:
-        """Starts the attempt's span, if calls are traced, and labels its lines of the log.
+        """Starts the attempt's span, if calls are traced, and adds its trace to the labels.
 
         `number` is the attempt's, if it is not that of the context.
         """
         self.labels = labels
         if trace is None:
-            labels.traceparent = traceparent_of(self._metadata)
+            labels.traceparent = labels.traceparent or traceparent_of(self._metadata)
             return
         queue, attempt = method.route.queue, number or self.attempt
         self.span = trace.attempt(

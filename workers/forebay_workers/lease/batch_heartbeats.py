@@ -65,7 +65,10 @@ class BatchHeartbeats:
             return
         for request in requests:
             if request.id in self._unreceived:  # after one, it may be reconnecting
-                _log.info("the gateway of batch %s has ended; its calls are stopped", request.id)
+                with request.about():
+                    _log.info(
+                        "the gateway of batch %s has ended; its calls are stopped", request.id
+                    )
                 for attempt in request.attempts:
                     await publish_stop(self._ledger, self._worker, attempt)
             self._unreceived.add(request.id)

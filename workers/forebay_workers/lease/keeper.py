@@ -265,7 +265,8 @@ class LeaseKeeper:
             for (request, attempt), refused in zip(claims, refusals, strict=True):
                 if refused is not None:
                     call, number = attempt
-                    with about_call(call.id, number, tenant=call.owner):
+                    traceparent = request.traceparents.get(call, "")
+                    with about_call(call.id, number, traceparent=traceparent, tenant=call.owner):
                         _log.info("call %s: its lease is lost: %s", call, refused.why)
                     self._stops.start(request.id, time.monotonic())
                     self._to_stop.add(attempt)

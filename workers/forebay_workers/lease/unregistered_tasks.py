@@ -12,7 +12,8 @@ import logging
 import time
 from base64 import b64decode
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
 from queue import SimpleQueue
 from typing import Any
@@ -38,8 +39,16 @@ from forebay_backends.ledger.operations.ends import (
 from forebay_backends.ledger.operations.maintenance import UnclaimedCall, mark_resent
 from forebay_backends.ledger.outcome import outcome_of_error
 from forebay_backends.ledger.presence import live_workers
-from forebay_backends.telemetry.call_labels import about_call
-from forebay_workers.celery_hooks.request import Attempt, attempts_of, drained, expiry_ms
+from forebay_backends.telemetry.call_labels import CallLabels, about_call
+from forebay_workers.celery_hooks.request import (
+    Attempt,
+    about_calls,
+    attempts_of,
+    calls_of,
+    drained,
+    expiry_ms,
+    traceparents_of,
+)
 
 START_GRACE_S = 3.0
 """How long a worker with the task may take to appear, for example while it restarts."""
@@ -56,8 +65,16 @@ class Dropped:
 
     message: TaskMessage
     attempts: Sequence[Attempt]
+    traceparents: Mapping[CallKey, str]
     batch: call_pb2.Batch | None
     dropped_at: float = field(default_factory=time.monotonic)
+
+    def about(self) -> AbstractContextManager[CallLabels | None]:
+        """Labels log lines with the message's call, if it has one."""
+        attempts = self.attempts
+        if self.batch is not None:
+            attempts = [(call, 1) for call in calls_of(self.batch)]
+        return about_calls(attempts, self.traceparents, self.batch)
 
 
 class DroppedMessages:
@@ -152,16 +169,17 @@ def _dropped(
         kwargs,
         expiry_ms(batch) if batch else 0,
     )
-    return Dropped(resent, attempts_of(kwargs), batch)
+    attempts = attempts_of(kwargs)
+    return Dropped(resent, attempts, traceparents_of(kwargs, attempts), batch)
 
 
 async def _resend(ledger: Ledger, broker: Broker, dropped: Dropped) -> None:
     message = dropped.message
-    _log.warning(
-        "task %r is not registered here; its messages go back to queue %r, for another worker",
-        message.task,
-        message.queue,
-    )
+    with dropped.about():
+        _log.warning(
+            "task %r is not registered here; its messages go back to queue %r, for another worker",
+            *(message.task, message.queue),
+        )
     if dropped.batch is not None:
         await broker.send(message)
     for call, attempt in dropped.attempts:
@@ -172,6 +190,7 @@ async def _resend(ledger: Ledger, broker: Broker, dropped: Dropped) -> None:
                 task=message.task,
                 queue=message.queue,
                 priority=message.priority or 0,
+                traceparent=dropped.traceparents.get(call, ""),
             )
         )
         unclaimed = UnclaimedCall(
@@ -182,13 +201,13 @@ async def _resend(ledger: Ledger, broker: Broker, dropped: Dropped) -> None:
 
 async def _fail_all(ledger: Ledger, worker: str, dropped: Dropped) -> None:
     message = dropped.message
-    _log.error(
-        "task %r is registered neither here nor by another live worker of queue %r; its calls "
-        "fail: start a worker whose application registers it, and don't let this one consume "
-        "that queue, or fix the method's route",
-        message.task,
-        message.queue,
-    )
+    with dropped.about():
+        _log.error(
+            "task %r is registered neither here nor by another live worker of queue %r; its calls "
+            "fail: start a worker whose application registers it, and don't let this one consume "
+            "that queue, or fix the method's route",
+            *(message.task, message.queue),
+        )
     outcome = outcome_of_error(TaskUnknown("no live worker of the method's queue has its task"))
     if dropped.batch is not None:
         replies = call_pb2.BatchReply()

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import logging
 from base64 import b64decode
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from celery.worker import strategy as celery_strategy
 
 from forebay.errors import BackendUnavailable
 from forebay.v1 import call_pb2
+from forebay_backends.ledger.keys import CallKey
 from forebay_backends.ledger.operations.attempts import claim
 from forebay_backends.telemetry.call_labels import about_call, call_of_task
 from forebay_workers.celery_hooks.request import (
@@ -23,6 +24,7 @@ from forebay_workers.celery_hooks.request import (
     attempts_of,
     calls_of,
     reserved_calls,
+    traceparents_of,
 )
 from forebay_workers.runtime import process
 
@@ -37,7 +39,7 @@ def strategy(task: Any, app: Any, consumer: Any) -> Any:
         message: Any, body: Any, ack: Any, reject: Any, callbacks: Any, **options: Any
     ) -> Any:
         try:
-            batch, attempts = _calls(message)
+            batch, attempts, traceparents = _calls(message)
         except Exception as error:  # anyone may write to the queue; also raised for pickle
             why = f"its message is not Forebay's: {type(error).__name__}"
             task_id = message.headers.get("id")
@@ -46,7 +48,7 @@ def strategy(task: Any, app: Any, consumer: Any) -> Any:
                 _log.info("call %s is not begun: %s", task_id, why)
             ack(_log, consumer.connection_errors)
             return None
-        with about_calls(attempts, batch):
+        with about_calls(attempts, traceparents, batch):
             refusal = _refusal(attempts) if batch is None else _refusal_of_batch(batch)
             if refusal is None:
                 return handle(message, body, ack, reject, callbacks, **options)
@@ -57,8 +59,13 @@ def strategy(task: Any, app: Any, consumer: Any) -> Any:
     return claim_then_handle
 
 
-def _calls(message: Any) -> tuple[call_pb2.Batch | None, Sequence[Attempt]]:
-    """The message's batch, if it is of ephemeral calls, and its calls; raises for other forms."""
+def _calls(
+    message: Any,
+) -> tuple[call_pb2.Batch | None, Sequence[Attempt], Mapping[CallKey, str]]:
+    """The message's batch, if it is of ephemeral calls, its calls, and the traces of durable ones.
+
+    Raises for other forms.
+    """
     _, kwargs, _ = message.payload
     if "batch" in kwargs:
         batch = call_pb2.Batch.FromString(b64decode(kwargs["batch"]))
@@ -67,7 +74,7 @@ def _calls(message: Any) -> tuple[call_pb2.Batch | None, Sequence[Attempt]]:
         batch, attempts = None, attempts_of(kwargs)
     if not attempts:
         raise KeyError("call")
-    return batch, attempts
+    return batch, attempts, traceparents_of(kwargs, attempts)
 
 
 def _refusal_of_batch(batch: call_pb2.Batch) -> str | None:

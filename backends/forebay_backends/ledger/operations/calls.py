@@ -78,6 +78,7 @@ class NewCall:
     idle_s: float
     fingerprint: str = ""
     traceparent: str = ""
+    is_sampled: bool = False
     caller: bytes = b""
     start: Start | None = None
     on_end: bytes = b""
@@ -158,7 +159,7 @@ def accept_arguments(
         fields["request_bytes"] = new.request_bytes
     if new.live:
         fields |= {"live_requests": "open", "idle_limit_ms": milliseconds(new.idle_s, at_least=1)}
-    if new.traceparent:
+    if new.is_sampled:
         fields["traceparent"] = new.traceparent
     state = State.RECEIVING if new.receiving else State.QUEUED
     if new.start is not None:

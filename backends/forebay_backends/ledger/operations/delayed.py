@@ -21,7 +21,7 @@ from forebay_backends.ledger.operations.base import (
 from forebay_backends.ledger.operations.held import HeldCall
 
 MOST_A_PARTITION = 500
-_WORDS = 7
+_WORDS = 8
 
 
 @dataclass(frozen=True)
@@ -83,6 +83,8 @@ def count_delayed(partition: int, owner: str = "") -> Operation[DelayedCount]:
 
 
 def _delayed_call(words: Sequence[str]) -> DelayedCall:
-    call, in_ms, attempt, task, queue, priority, method = words
-    held = HeldCall(CallKey.parse(call), queue, int(attempt), task, int(priority), method)
+    call, in_ms, attempt, task, queue, priority, method, traceparent = words
+    held = HeldCall(
+        CallKey.parse(call), queue, int(attempt), task, int(priority), method, traceparent
+    )
     return DelayedCall(held, float(in_ms) / 1000)

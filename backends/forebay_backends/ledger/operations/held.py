@@ -21,12 +21,12 @@ from forebay_backends.ledger.operations.base import (
     parse_refused,
 )
 
-_WORDS = 6
+_WORDS = 7
 
 
 @dataclass(frozen=True)
 class HeldCall:
-    """A call whose message is held back."""
+    """A call whose message is held back; `traceparent` is empty if it has no trace."""
 
     call: CallKey
     queue: str
@@ -34,6 +34,7 @@ class HeldCall:
     task: str
     priority: int
     method: str
+    traceparent: str = ""
 
 
 def send_held(call: CallKey, push: Push, *, piggybacked: bool = False) -> Operation[Refused | None]:
@@ -90,5 +91,7 @@ def adopt_held(
 
 
 def _held_call(words: Sequence[str]) -> HeldCall:
-    call, queue, attempt, task, priority, method = words
-    return HeldCall(CallKey.parse(call), queue, int(attempt), task, int(priority), method)
+    call, queue, attempt, task, priority, method, traceparent = words
+    return HeldCall(
+        CallKey.parse(call), queue, int(attempt), task, int(priority), method, traceparent
+    )

@@ -19,7 +19,7 @@ from forebay_backends.ledger.operations.base import (
 )
 
 _MOST_A_PARTITION = 100
-_WORDS = 7
+_WORDS = 8
 
 
 @dataclass(frozen=True)
@@ -54,7 +54,10 @@ class ClockReading:
 
 @dataclass(frozen=True)
 class UnclaimedCall:
-    """A queued call that no worker has claimed; `sent_ms` is when its message was sent, or 0."""
+    """A queued call that no worker has claimed.
+
+    `sent_ms` is when its message was sent, or 0; `traceparent` is empty if it has no trace.
+    """
 
     call: CallKey
     attempt: int
@@ -64,6 +67,7 @@ class UnclaimedCall:
     sent_ms: int
     overtaken: bool
     piggybacked: bool = False
+    traceparent: str = ""
 
 
 @dataclass(frozen=True)
@@ -148,8 +152,9 @@ def _backlog(queue: str, found: Sequence[bytes] | bytes) -> QueueBacklog:
                 int(float(sent)),
                 overtaken == "1",
                 piggybacked == "1",
+                traceparent,
             )
-            for key, sent, attempt, task, priority, overtaken, piggybacked in calls
+            for key, sent, attempt, task, priority, overtaken, piggybacked, traceparent in calls
         ),
     )
 

@@ -17,9 +17,11 @@ local r = read(call, {
   'cache', unpack(ENDING)
 })
 local credit_wait_ms = r.credit_wait_since and now_ms() - r.credit_wait_since or 0
+-- The message of a queued call that is not sampled has its trace, too, and may be sent again.
+local from_metadata = attach and r.state == 'QUEUED' and traceparent_of(call) or ''
 local ahead_bytes = math.min(number(r.window_bytes), number(r.item_limit_bytes))
 return {
   'OK', r.method, r.digest, tostring(ahead_bytes), r.item_bytes, r.trimmed_items or '0',
-  r.outcome or '', r.initial_metadata or '', r.transient or '', r.traceparent or '',
+  r.outcome or '', r.initial_metadata or '', r.transient or '', r.traceparent or from_metadata,
   accepts_requests(r) and '1' or '0', tostring(credit_wait_ms), r.cache or '', unpack(ending(r))
 }

@@ -1,6 +1,7 @@
 -- The next delayed calls that are due.
 -- ARGV: within_ms (from now), limit
 -- Replies, a list: of each call: call in_ms (0: it is due) attempt task queue priority method
+--   traceparent
 local within_ms, limit = tonumber(ARGV[1]), ARGV[2]
 
 local now, reply = now_ms(), {}
@@ -12,7 +13,7 @@ for n = 1, #found, 2 do
   if r.task then
     local in_ms = tostring(math.max(start_at - now, 0))
     for _, word in ipairs({
-      call, in_ms, r.attempt, r.task, r.queue, r.priority or '0', r.method,
+      call, in_ms, r.attempt, r.task, r.queue, r.priority or '0', r.method, traceparent_of(call),
     }) do reply[#reply + 1] = word end
   else
     end_delay(call)  -- its record was lost

@@ -1,6 +1,6 @@
 -- Takes over calls whose messages a gateway held back that has not renewed its holds for a lease.
 -- ARGV: lease_ms, limit (calls of a queue), queue, ...
--- Replies, a list: of each call: call queue attempt task priority method
+-- Replies, a list: of each call: call queue attempt task priority method traceparent
 local lease_ms, limit, queues = ARGV[1], tonumber(ARGV[2]), arguments_from(3)
 
 local now, reply = now_ms(), {}
@@ -14,9 +14,9 @@ for _, queue in ipairs(queues) do
     if r.held and r.state == 'QUEUED' and taken < limit then
       taken = taken + 1
       redis.call('ZADD', waiting(queue), 'XX', now, call)
-      for _, word in ipairs({call, queue, r.attempt, r.task, r.priority or '0', r.method}) do
-        reply[#reply + 1] = word
-      end
+      for _, word in ipairs({
+        call, queue, r.attempt, r.task, r.priority or '0', r.method, traceparent_of(call),
+      }) do reply[#reply + 1] = word end
     end
   end
 end

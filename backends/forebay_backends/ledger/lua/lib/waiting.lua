@@ -67,3 +67,11 @@ local function mark_claimed(call, r)
     redis.call('PEXPIRE', index('newest_claimed_sent'), 4 * LEASE_MS)
   end
 end
+
+-- The trace context in the call's request metadata, for its message; '' without one. The metadata
+-- is a `forebay.v1.Metadata`, maybe sealed: an entry has the length of the key, the key, the tag of
+-- the value, its length, and the value.
+local function traceparent_of(call)
+  local metadata = redis.call('HGET', key('call', call), 'metadata') or ''
+  return metadata:match('\11traceparent\18.(%x%x%-%x+%-%x+%-%x%x)') or ''
+end

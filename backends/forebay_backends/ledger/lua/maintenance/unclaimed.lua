@@ -4,7 +4,7 @@
 -- may take them over, see adopt.lua.
 -- ARGV: lease_ms, limit (calls of a queue), queue, ...
 -- Replies, for each queue, a list: count, then of each call: call sent attempt task priority
---   overtaken piggybacked
+--   overtaken piggybacked traceparent
 local lease_ms, limit, queues = ARGV[1], ARGV[2], arguments_from(3)
 
 local reply, sent_before = {}, now_ms() - lease_ms
@@ -27,6 +27,7 @@ for _, queue in ipairs(queues) do
       local overtaken = tonumber(sent) + lease_ms < newest
       for _, word in ipairs({
         call, sent, r.attempt, r.task, priority, overtaken and '1' or '0', r.piggybacked or '0',
+        traceparent_of(call),
       }) do found[#found + 1] = word end
     elseif not r.state then
       redis.call('ZREM', waiting(queue), call)
