@@ -2,35 +2,68 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cached_property
+from pathlib import Path
 
 import grpc
 
-from bench.load.grpc import BEARER, CA, CERTIFICATE, KEY
+from bench.load.grpc import BEARER, BEARERS, CA, CERTIFICATE, KEY
 from tests.certificates import Authority, Issued
+
+_OWN_CONNECTION = (("grpc.use_local_subchannel_pool", 1),)
+
+
+@dataclass(frozen=True)
+class NewTokens:
+    """A token for each call, made by `make`; `file` gets `count` of them before each load.
+
+    A load that makes more calls starts over, so `count` is more than the gateway remembers.
+    """
+
+    make: Callable[[], str]
+    file: Path
+    count: int
+
+    def written(self) -> str:
+        """The path of the file, with tokens that no call has had."""
+        self.file.write_text("\n".join(self.make() for _ in range(self.count)))
+        return str(self.file)
 
 
 @dataclass(frozen=True)
 class Credentials:
-    """A client certificate, the gateway's CA, and a bearer token if there is one."""
+    """A client certificate with the gateway's CA, and a bearer token; neither by default."""
 
-    authority: Authority
-    client: Issued
-    token: str = ""
+    certificate: tuple[Authority, Issued] | None = None
+    token: str | NewTokens = ""
 
-    @property
     def for_load(self) -> dict[str, str]:
         """Environment variables of `bench.load.grpc`."""
-        return {
-            CA: str(self.authority.ca),
-            CERTIFICATE: str(self.client.certificate),
-            KEY: str(self.client.key),
-            **({BEARER: self.token} if self.token else {}),
-        }
+        variables: dict[str, str] = {}
+        if self.certificate is not None:
+            authority, client = self.certificate
+            variables |= {
+                CA: str(authority.ca),
+                CERTIFICATE: str(client.certificate),
+                KEY: str(client.key),
+            }
+        if isinstance(self.token, NewTokens):
+            variables[BEARERS] = self.token.written()
+        elif self.token:
+            variables[BEARER] = self.token
+        return variables
 
-    @cached_property
-    def for_channel(self) -> grpc.ChannelCredentials:
-        """The certificates, without the token, which goes into a call's metadata."""
-        files = (self.authority.ca, self.client.key, self.client.certificate)
-        return grpc.ssl_channel_credentials(*(file.read_bytes() for file in files))
+    def channel(self, address: str) -> grpc.Channel:
+        """A channel with a connection of its own; the token goes into each call's metadata."""
+        if self.certificate is None:
+            return grpc.insecure_channel(address, _OWN_CONNECTION)
+        authority, client = self.certificate
+        files = (authority.ca, client.key, client.certificate)
+        tls = grpc.ssl_channel_credentials(*(file.read_bytes() for file in files))
+        return grpc.secure_channel(address, tls, _OWN_CONNECTION)
+
+    def metadata(self) -> tuple[tuple[str, str], ...]:
+        """The metadata of one call."""
+        token = self.token.make() if isinstance(self.token, NewTokens) else self.token
+        return (("authorization", f"Bearer {token}"),) if token else ()

@@ -13,6 +13,7 @@ from bench import (
     caching,
     call_cpu,
     coroutines,
+    costs,
     delays,
     factorials,
     finished,
@@ -77,7 +78,7 @@ MEASURES = (
     Measure((30, 31, 32), caching.measure, caching.FULL, caching.QUICK),
     Measure((33, 34, 35), coroutines.measure, coroutines.FULL, coroutines.QUICK),
     Measure((36,), delays.measure, delays.FULL, delays.QUICK),
-    Measure((37,), all_secured.measure, all_secured.FULL, all_secured.QUICK),
+    Measure((37,), all_secured.measure, costs.FULL, costs.QUICK),
 )
 
 

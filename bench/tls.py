@@ -12,8 +12,6 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import grpc
-
 from bench import systems
 from bench.cpu import cpu_ms
 from bench.credentials import Credentials
@@ -50,7 +48,7 @@ class Gateway:
 
     address: str
     pid: int
-    credentials: Credentials | None
+    credentials: Credentials
 
 
 def measure(stage: Stage, plan: Plan) -> Iterator[Figure]:
@@ -97,7 +95,7 @@ def _gateways(front: str) -> Iterator[dict[str, Gateway]]:
             env = {**backend.product_env, **tls}
             gateway = systems.gateway(replace(backend, product_env=env))
             address, pid = stack.enter_context(gateway)
-            credentials = None if kind == _PLAIN else Credentials(authority, client)
+            credentials = Credentials(None if kind == _PLAIN else (authority, client))
             found[kind] = Gateway(address, pid, credentials)
             _connecting(found[kind], QUICK)()  # waits for the worker
         yield found
@@ -105,7 +103,7 @@ def _gateways(front: str) -> Iterator[dict[str, Gateway]]:
 
 def _saturated(gateway: Gateway, plan: Plan) -> Callable[[], tuple[float, float]]:
     """A function that makes a load; it returns the gateway's µs of CPU a call, and the rate."""
-    variables = gateway.credentials.for_load if gateway.credentials else {}
+    variables = gateway.credentials.for_load()
     return lambda: cpu_and_rate(
         gateway.address, [gateway.pid], _IN_FLIGHT, plan.load_s, **variables
     )
@@ -117,15 +115,8 @@ def _connecting(gateway: Gateway, plan: Plan) -> Callable[[], float]:
     def cost() -> float:
         before = cpu_ms([gateway.pid])
         for _ in range(plan.connections):
-            with _channel(gateway) as channel:
+            with gateway.credentials.channel(gateway.address) as channel:
                 ComputeServiceStub(channel).Add(AddRequest(x=4, y=6), timeout=_TIMEOUT_S)
         return (cpu_ms([gateway.pid]) - before) * 1000 / plan.connections
 
     return cost
-
-
-def _channel(gateway: Gateway) -> grpc.Channel:
-    own = [("grpc.use_local_subchannel_pool", 1)]
-    if gateway.credentials is None:
-        return grpc.insecure_channel(gateway.address, own)
-    return grpc.secure_channel(gateway.address, gateway.credentials.for_channel, own)

@@ -1,8 +1,9 @@
 """The cost of tokens.
 
 First, the CPU time to verify a token: a JWT that is new, a JWT that was verified before, and an API
-key. Then, how long a caller waits beside others whose tokens name unknown keys: a careless gateway
-would fetch the provider's keys for each of them.
+key. Then, what calls with such tokens cost, against calls without authentication. At last, how long
+a caller waits beside others whose tokens name unknown keys: a careless gateway would fetch the
+provider's keys for each of them.
 """
 
 from __future__ import annotations
@@ -13,17 +14,20 @@ import secrets
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+import uuid
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import grpc
 
-from bench import systems
+from bench import costs, systems
 from bench.callers import seconds_of
+from bench.cpu import family
+from bench.credentials import Credentials, NewTokens
 from bench.rounds import Figure, Goal, Series, interleave, quantile
 from bench.stage import Stage
 from forebay.v1.calls_pb2 import WhoAmIRequest
@@ -31,6 +35,7 @@ from forebay.v1.calls_pb2_grpc import CallServiceStub
 from forebay_backends.settings import given_settings
 from forebay_gateway.identity.keys.api_key import new_key
 from forebay_gateway.identity.keys.editing import add_key
+from forebay_gateway.identity.verdicts import MOST_TOKENS
 from forebay_gateway.identity.verifiers import Verifiers, make_verifiers
 from tests.identity_provider import (
     ALGORITHMS,
@@ -43,6 +48,8 @@ from tests.identity_provider import (
 
 _MEASURED = ("RS256", "PS256", "ES256", "ES384", "EdDSA")
 _TIMEOUT_S = 30.0
+_ROW = 24
+_NEW, _NEW_KEY = "a new JWT in each call, ES256", "ES256-0"
 
 
 @dataclass(frozen=True)
@@ -51,17 +58,21 @@ class Plan:
 
     rounds: int
     tokens: int
+    calls: costs.Plan
+    new_tokens: int
+    """The tokens of a load whose calls have one each."""
     others: int
-    """The tokens of the other callers, in the second measurement."""
+    """The tokens of the other callers, in the last measurement."""
 
 
-FULL = Plan(rounds=7, tokens=500, others=1000)
-QUICK = Plan(rounds=1, tokens=100, others=200)
+FULL = Plan(7, tokens=500, calls=costs.FULL, new_tokens=MOST_TOKENS + 2000, others=1000)
+QUICK = Plan(1, tokens=100, calls=costs.QUICK, new_tokens=5000, others=200)
 
 
 def measure(_: Stage, plan: Plan) -> Iterator[Figure]:
-    """Verifies tokens in this process; then calls a gateway that others flood."""
+    """Verifies tokens in this process; then calls a gateway; then one that others flood."""
     yield from _verifying(plan)
+    yield from _calling(plan)
     yield from _beside_others(plan)
 
 
@@ -79,7 +90,7 @@ def _verifying(plan: Plan) -> Iterator[Figure]:
     contenders["an API key"] = partial(_again, verifiers, key, plan.tokens)
     for number, (name, values) in enumerate(interleave(plan.rounds, contenders).items()):
         yield Figure(
-            f"token_{number}", "Verifying a token", "µs of CPU", Series(name, values), row=24
+            f"token_{number}", "Verifying a token", "µs of CPU", Series(name, values), row=_ROW
         )
 
 
@@ -119,6 +130,62 @@ def _again(verifiers: Verifiers, token: str, count: int) -> float:
     return (time.process_time() - began) / count * 1e6
 
 
+def _calling(plan: Plan) -> Iterator[Figure]:
+    """A gateway that knows its callers, and one that does not; they share worker and ledger."""
+    provider = IdentityProvider(_NEW_KEY)
+    with ExitStack() as stack:
+        folder = Path(stack.enter_context(TemporaryDirectory()))
+        (folder / "jwks.json").write_bytes(provider.jwks())
+        issuer = issuer_settings(jwks_file=str(folder / "jwks.json"))
+        settings, key = _known_callers(folder, issuer | {"algorithms": ALGORITHMS}, "*")
+        backend = stack.enter_context(systems.backend())
+        worker = stack.enter_context(
+            systems.celery_worker("forebay_workers", "add", backend.product_env)
+        )
+        known = replace(backend, product_env={**backend.product_env, **settings})
+        gateways = {
+            name: stack.enter_context(systems.gateway(of))
+            for name, of in (("known", known), (costs.PLAIN, backend))
+        }
+
+        def contender(gateway: str, credentials: Credentials) -> costs.Contender:
+            address, pid = gateways[gateway]
+
+            def pids() -> tuple[int, ...]:
+                return pid, *family(worker.popen.pid), backend.server_pid
+
+            made = costs.contender(address, pids, credentials, plan.calls)
+            return stack.enter_context(made)
+
+        def new_token() -> str:
+            return provider.token(_NEW_KEY, jti=str(uuid.uuid4()))
+
+        contenders = {
+            "a JWT, verified once": contender("known", Credentials(token=new_token())),
+            "an API key": contender("known", Credentials(token=key)),
+            _NEW: contender(
+                "known",
+                Credentials(token=NewTokens(new_token, folder / "tokens", plan.new_tokens)),
+            ),
+            costs.PLAIN: contender(costs.PLAIN, Credentials()),
+        }
+        # There is no goal for new tokens, since verifying one takes as long as most of a call.
+        yield from costs.against_plain(
+            "token_calls", contenders, plan.calls, row=_ROW, goalless=[_NEW]
+        )
+
+
+def _known_callers(
+    folder: Path, issuer: Mapping[str, object], permission: str
+) -> tuple[dict[str, str], str]:
+    """The settings of a gateway that knows the issuer's callers and an API key; the key's token."""
+    key, token = new_key("acme", ("caller",), None, None)
+    add_key(folder / "keys.toml", key)
+    auth = {"jwt": [issuer], "keys": [{"file": str(folder / "keys.toml")}]}
+    roles = {name: [permission] for name in ("caller", "operator")}
+    return {"FOREBAY_AUTH": json.dumps(auth), "FOREBAY_ROLES": json.dumps(roles)}, token
+
+
 def _beside_others(plan: Plan) -> Iterator[Figure]:
     """The p99 of a caller with an API key, beside calls with good tokens and with unknown keys."""
     provider = IdentityProvider()
@@ -134,7 +201,7 @@ def _beside_others(plan: Plan) -> Iterator[Figure]:
         )
     ours = Series(f"{plan.others} tokens with random key ids", found["unknown"])
     theirs = Series(f"{plan.others} good tokens", found["good"])
-    yield Figure("token_p99", "p99 of a call beside", "ms", ours, theirs, Goal(1.2), row=24)
+    yield Figure("token_p99", "p99 of a call beside", "ms", ours, theirs, Goal(1.2), row=_ROW)
 
 
 @contextmanager
@@ -144,12 +211,8 @@ def _flooded_gateway(provider: IdentityProvider) -> Iterator[tuple[str, str, Pat
         folder = Path(stack.enter_context(TemporaryDirectory()))
         server = stack.enter_context(jwks_server())
         server.answer = with_document(provider.jwks())
-        key, token = new_key("acme", ("caller",), None, None)
-        add_key(folder / "keys.toml", key)
-        entry = issuer_settings(jwks_url=server.url)
-        auth = {"jwt": [entry], "keys": [{"file": str(folder / "keys.toml")}]}
-        roles = {name: ["forebay.calls.read"] for name in ("caller", "operator")}
-        settings = {"FOREBAY_AUTH": json.dumps(auth), "FOREBAY_ROLES": json.dumps(roles)}
+        issuer = issuer_settings(jwks_url=server.url)
+        settings, token = _known_callers(folder, issuer, "forebay.calls.read")
         backend = stack.enter_context(systems.backend(settings))
         address, _ = stack.enter_context(systems.gateway(backend))
         yield address, token, folder

@@ -3,8 +3,9 @@
 KIND is that of an Add: `ephemeral`, `durable` (each call has an id of its own) or `echo` (the
 answer equals the request). Or it is `KIND:METHOD:SECONDS`, for a method of EchoService that sleeps.
 IN_FLIGHT calls are in flight at any time: each answer starts a new call. For TLS, the
-variables BENCH_TLS_* name the files of the server's CA and of this client's certificate and key;
-BENCH_TOKEN is the bearer token of all calls.
+variables BENCH_TLS_* name the files of the server's CA and of this client's certificate and key.
+BENCH_TOKEN is the bearer token of all calls; BENCH_TOKENS names a file of which each call takes the
+next token, from the start again after the last.
 """
 
 from __future__ import annotations
@@ -17,6 +18,8 @@ import ssl
 import sys
 import time
 from collections import Counter
+from itertools import cycle
+from pathlib import Path
 
 from bench import load
 from bench.load.http2 import Call, ConnectionLost, Session
@@ -26,7 +29,7 @@ from tests.echo.v1.echo_pb2 import EchoRequest, EchoResponse
 _READ_BYTES = 1 << 18
 _SILENCE_S = 30.0
 CA, CERTIFICATE, KEY = "BENCH_TLS_CA", "BENCH_TLS_CERTIFICATE", "BENCH_TLS_KEY"
-BEARER = "BENCH_TOKEN"
+BEARER, BEARERS = "BENCH_TOKEN", "BENCH_TOKENS"
 _PATH = "/forebay.compute.v1.ComputeService/Add"
 _ECHO_PATH = "/tests.echo.v1.EchoService/"
 
@@ -131,6 +134,9 @@ def main(arguments: list[str]) -> None:
     call = call_of(kind)
     if BEARER in os.environ:
         call.headers = (*call.headers, ("authorization", f"Bearer {os.environ[BEARER]}"))
+    if BEARERS in os.environ:
+        tokens = Path(os.environ[BEARERS]).read_bytes().split()
+        call.own_headers.append((b"authorization", cycle(b"Bearer " + token for token in tokens)))
     found = measured(address, call, int(in_flight), int(connections), float(seconds))
     print(load.as_json(found))
 

@@ -4,8 +4,9 @@ A call costs this client microseconds. A client library spends more on a call th
 server does, so it would dominate the measurement. Here a request is a few prebuilt bytes.
 The first request puts the headers into the server's table (HPACK, RFC 7541), as any client
 does that calls again. After that, requests differ only in the stream's id and, optionally,
-in a `forebay-call-id`. The client asks the server for responses without a header table
-(SETTINGS_HEADER_TABLE_SIZE 0), so that it can compare trailers byte by byte.
+in headers that have another value in each call. The client asks the server for responses
+without a header table (SETTINGS_HEADER_TABLE_SIZE 0), so that it can compare trailers byte by
+byte.
 """
 
 from __future__ import annotations
@@ -13,10 +14,11 @@ from __future__ import annotations
 import struct
 import uuid
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from itertools import count
 
 from hpack import Decoder, Encoder
+from hpack.hpack import encode_integer
 
 _PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 _DATA, _HEADERS, _RST_STREAM, _SETTINGS, _PING, _GOAWAY, _WINDOW_UPDATE = 0, 1, 3, 4, 6, 7, 8
@@ -48,7 +50,8 @@ def message(payload: bytes) -> bytes:
 class Call:
     """The call that is made again and again.
 
-    `answer` is what must come back; `own_ids` gives each call an id of its own.
+    `answer` is what must come back; `own_ids` gives each call an id of its own. `own_headers` are
+    headers with the values that they have from call to call.
     """
 
     def __init__(self, path: str, request: bytes, answer: bytes, *, own_ids: bool = False) -> None:
@@ -62,7 +65,9 @@ class Call:
         )
         self.body = message(request)
         self.answer = message(answer)
-        self.own_ids = own_ids
+        self.own_headers: list[tuple[bytes, Iterator[bytes]]] = []
+        if own_ids:
+            self.own_headers.append((b"forebay-call-id", _ids()))
 
 
 class Session:
@@ -161,9 +166,8 @@ class _Requests:
         first, self._block = (encoder.encode(call.headers, huffman=False) for _ in range(2))
         self._next_block = first
         self._streams = count(1, 2)
-        self._ids = count()
-        self._prefix = uuid.uuid4().hex.encode()
-        self._own_ids = call.own_ids
+        # They enter no table (RFC 7541, 6.2.2).
+        self._own_headers = [(b"\x00" + _text(name), values) for name, values in call.own_headers]
         self.body_bytes = len(call.body)
         self._data_head = frame(_DATA, _END_STREAM, 0, call.body)[:5]
         self._body = call.body
@@ -172,8 +176,8 @@ class _Requests:
         """Appends the next request, and returns its stream's id."""
         block = self._next_block
         self._next_block = self._block
-        if self._own_ids:
-            block += _literal(b"forebay-call-id", b"%s-%010d" % (self._prefix, next(self._ids)))
+        for name, values in self._own_headers:
+            block += name + _text(next(values))
         stream = next(self._streams)
         head = stream.to_bytes(4, "big")
         outgoing += (len(block) << 16 | _HEADERS << 8 | _END_HEADERS).to_bytes(5, "big")
@@ -181,9 +185,14 @@ class _Requests:
         return stream
 
 
-def _literal(name: bytes, value: bytes) -> bytes:
-    """A header that enters no table (RFC 7541, 6.2.2); name and value are under 127 bytes."""
-    return b"\x00%c%b%c%b" % (len(name), name, len(value), value)
+def _ids() -> Iterator[bytes]:
+    prefix = uuid.uuid4().hex.encode()
+    return (b"%s-%010d" % (prefix, number) for number in count())
+
+
+def _text(text: bytes) -> bytes:
+    """A string of HPACK, not Huffman-coded (RFC 7541, 5.2)."""
+    return bytes(encode_integer(len(text), 7)) + text
 
 
 def _window_update(size: int) -> bytes:

@@ -81,6 +81,25 @@ def test_calls_with_ids_of_their_own_have_different_ids() -> None:
     assert len(ids) == 3
 
 
+def test_a_header_has_the_values_that_it_is_given_from_call_to_call() -> None:
+    call = Call("/a.B/C", REQUEST, ANSWER)
+    values = [b"short", b"of 500 bytes".ljust(500, b"."), b"third"]
+    call.own_headers.append((b"authorization", iter(values)))
+    sessions = Session(call), Session(call)
+    for session in sessions:
+        session.outgoing.clear()
+    sessions[0].begin(1, now=10.0)
+    sessions[1].begin(2, now=10.0)
+    sent = []
+    for session in sessions:
+        decoder = Decoder()
+        for found in frames_of(bytes(session.outgoing)):
+            if isinstance(found, HeadersFrame):
+                headers = dict(decoder.decode(found.data, raw=True))
+                sent.append(headers[b"authorization"])
+    assert sent == values
+
+
 def test_a_response_counts_however_its_bytes_are_split() -> None:
     for cut in range(len(answered(1))):
         session, _ = begun(1)
