@@ -81,7 +81,11 @@ class Context(Protocol):
     async def abort(
         self, code: grpc.StatusCode, details: str = "", trailing_metadata: Pairs = ()
     ) -> NoReturn:
-        """Ends the RPC with the status; raises `grpc.aio.AbortError`, to be passed on."""
+        """Ends the RPC with the status; raises `grpc.aio.AbortError`, to be passed on.
+
+        Raises CancelledError if the front has to wait for the caller to read, and it reads too
+        slowly.
+        """
 
 
 Serve = Callable[[Context], Awaitable[bytes | None]]

@@ -19,8 +19,6 @@ from forebay_gateway.rpc.metadata_size import fit_status
 M = TypeVar("M", bound=Message)
 
 _PUSHBACK_MS = "grpc-retry-pushback-ms"  # gRFC A6, "Pushback"
-_SENDING_S = 5.0
-"""How long an RPC waits for a caller to read its status."""
 _CODES = {code.value[0]: code for code in grpc.StatusCode}
 
 
@@ -31,16 +29,11 @@ async def abort(context: Context, error: ForebayError, trailing: Pairs = ()) -> 
     or does not read the status in time.
     """
     message, metadata = fit_status(to_status(error), (*trailing, *_pushback(error)))
+    code = _CODES.get(error.code, grpc.StatusCode.UNKNOWN)
     try:
-        async with asyncio.timeout(_SENDING_S):
-            await context.abort(
-                _CODES.get(error.code, grpc.StatusCode.UNKNOWN), message, tuple(metadata)
-            )
+        await context.abort(code, message, tuple(metadata))
     except grpc.aio.AbortError as aborted:
         raise aborted from error
-    except TimeoutError:
-        # gRPC still sends the status if the caller reads again; the handler must not wait for that.
-        raise asyncio.CancelledError from error
 
 
 def code_of_end(context: Context, error: BaseException) -> grpc.StatusCode:

@@ -11,6 +11,8 @@ import grpc
 from forebay.metadata import Pairs
 from forebay_gateway.identity.principal import NOBODY
 
+_SENDING_S = 5.0
+"""How long an RPC waits for a caller to read its status."""
 _UNWINDING_CHECK_S = 0.05
 
 
@@ -73,9 +75,13 @@ class GrpcContext:
     ) -> NoReturn:
         self.code = code
         try:
-            await self._context.abort(code, details, tuple(trailing_metadata))
+            async with asyncio.timeout(_SENDING_S):
+                await self._context.abort(code, details, tuple(trailing_metadata))
         except grpc.aio.AbortError:
             raise
+        except TimeoutError as error:
+            # gRPC still sends the status if the caller reads again; the handler must not wait.
+            raise asyncio.CancelledError from error
         except grpc.aio.BaseError as error:
             raise self._disconnected(error) from error
 

@@ -170,6 +170,6 @@ def _wire_value(key: str, value: str | bytes) -> bytes:
 
 def _percent_encoded(text: str) -> bytes:
     encoded = text.encode("utf-8", "replace")
-    if encoded.isascii() and encoded.isalnum():
+    if not encoded.translate(None, UNESCAPED):
         return encoded
     return b"".join(bytes((byte,)) if byte in UNESCAPED else b"%%%02X" % byte for byte in encoded)
