@@ -1,4 +1,4 @@
-"""A steady load of calls during a fault, and the longest time without a success."""
+"""A steady load of calls during a fault; the longest time without a success, and late failures."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tests.echo.v1.echo_pb2 import EchoRequest
 from tests.faults.echoes import Gateway, named
 
 _OUTAGE = (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED)
-CALL_TIMEOUT_S = 2.0
+CALL_TIMEOUT_S = 4.0
 """A call whose message or record was lost takes longer; the caller makes another one then."""
 
 
@@ -29,6 +29,8 @@ class Caller:
         self._stop = threading.Event()
         self.thread = threading.Thread(target=self._run)
         self.succeeded_at: list[float] = []
+        self.failed: list[tuple[float, str]] = []
+        """When each failed call began, and its error."""
         self.lost: list[str] = []
         self.errors: list[str] = []
 
@@ -41,10 +43,12 @@ class Caller:
 
     def _call(self, call_id: str) -> None:
         metadata: Any = named(call_id) if self.durable else None
+        began_at = time.monotonic()
         try:
             request = EchoRequest(text=call_id)
             response = self._stub.Unary(request, timeout=CALL_TIMEOUT_S, metadata=metadata)
         except grpc.RpcError as error:
+            self.failed.append((began_at, f"{error.code()}: {error.details()}"))
             if error.code() is grpc.StatusCode.DATA_LOSS:
                 self.lost.append(call_id)
             elif error.code() not in _OUTAGE:
@@ -81,6 +85,15 @@ class Load:
         ):
             assert time.monotonic() < give_up, f"no successes; errors: {self.errors}"
             time.sleep(0.02)
+
+    def failed_since(self, since: float) -> list[str]:
+        """The errors of the calls that began after that time."""
+        return [
+            error
+            for caller in self._callers
+            for began_at, error in caller.failed
+            if began_at > since
+        ]
 
     def longest_pause_s(self, since: float) -> float:
         """The longest time without a success, of durable or of ephemeral calls, from then on."""
