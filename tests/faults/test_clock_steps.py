@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import struct
 import subprocess
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +19,7 @@ from google.longrunning import operations_pb2, operations_pb2_grpc
 
 from forebay.compute.v1.compute_pb2 import AddRequest
 from forebay.compute.v1.compute_pb2_grpc import ComputeServiceStub
-from forebay.metadata import CALL_ID
+from forebay.metadata import CACHE, CALL_ID, START_AFTER, START_AT
 from forebay_backends.ledger.keys import CallKey
 from tests.e2e.known_calls import new_id
 from tests.echo.running import ROOT
@@ -38,6 +41,12 @@ HOUR_S = 3600
 TIMEOUT_S = 60.0
 SLOTS = 3
 WORK_S = 6.0
+DELAY_S = 6.0
+LINGER_S = 6.0
+TTL_S = 10.0
+EARLY_S = 0.5
+"""A clock that was stepped approaches the server's clock by one part in 200."""
+CACHED = "tests.echo.v1.EchoService.Cached"
 SOURCE = Path(__file__).with_name("stepped_clock.c")
 
 
@@ -88,13 +97,20 @@ class Site:
         self.compute = ComputeServiceStub(channel)
         self.operations = operations_pb2_grpc.OperationsStub(channel)
 
-    def start(self, method: str, request: EchoRequest, **options: Any) -> tuple[str, Any]:
+    def start(
+        self, method: str, request: EchoRequest, *metadata: tuple[str, str], **options: Any
+    ) -> tuple[str, Any]:
         """Starts a call; its id, unless it is ephemeral, and its future."""
         if method == "Quick":
             return "", self.echo.Quick.future(request, timeout=TIMEOUT_S)
         call_id = new_id()
-        options = {"timeout": TIMEOUT_S, **options, "metadata": [(CALL_ID, call_id)]}
+        options = {"timeout": TIMEOUT_S, **options, "metadata": [(CALL_ID, call_id), *metadata]}
         return call_id, getattr(self.echo, method).future(request, **options)
+
+    def cached(self, text: str) -> str:
+        """Calls the method with a cache; the value of `forebay-cache`."""
+        _, call = self.echo.Cached.with_call(EchoRequest(text=text), timeout=TIMEOUT_S)
+        return str(dict(call.initial_metadata())[CACHE])
 
     def is_kept(self, call_id: str) -> bool:
         """Whether the finished call can be read."""
@@ -108,6 +124,8 @@ def site() -> Iterator[Site]:
         env = environment(
             FOREBAY_LEDGER_URL=server.url,
             FOREBAY_SERVICES='["tests.echo.v1.echo_pb2", "forebay.compute.v1.compute_pb2"]',
+            FOREBAY_LINGER_S=str(LINGER_S),
+            FOREBAY_CACHES=json.dumps({CACHED: {"ttl": f"{TTL_S}s"}}),
         )
         command = ["celery", "-A", "tests.echo.worker", "worker", "-Q", "echo", "-l", "INFO"]
         options = ["--pool", "threads", "--concurrency", str(SLOTS), "--without-mingle"]
@@ -158,3 +176,53 @@ def test_deadlines_still_end_calls_after_a_step(site: Site, step_s: int) -> None
     site.server.step(step_s)
     assert call.code() is grpc.StatusCode.DEADLINE_EXCEEDED
     eventually(lambda: site.server.field(call_id, "state") == "EXPIRED", "the call expires")
+
+
+@pytest.mark.variant
+@pytest.mark.parametrize("step_s", [HOUR_S, -HOUR_S])
+def test_delayed_calls_start_when_they_are_due_after_a_step(site: Site, step_s: int) -> None:
+    began, due = time.monotonic(), datetime.now(UTC) + timedelta(seconds=DELAY_S)
+    work = EchoRequest(text="x")
+    calls = [
+        site.start("Unary", work, (START_AFTER, f"{DELAY_S}s")),
+        site.start("Unary", work, (START_AT, due.isoformat())),
+    ]
+    for call_id, _ in calls:
+        eventually(lambda named=call_id: site.server.field(named, "state") == "DELAYED", "accepted")
+    site.server.step(step_s)
+    assert [call.result().text for _, call in calls] == ["x", "x"]
+    assert time.monotonic() - began > DELAY_S - EARLY_S
+    for call_id, _ in calls:
+        due_ms, queued_ms = (
+            int(site.server.field(call_id, name)) for name in ("start_at", "queued_at")
+        )
+        assert due_ms <= queued_ms < due_ms + TIMEOUT_S * 1000
+
+
+@pytest.mark.variant
+@pytest.mark.parametrize("step_s", [HOUR_S, -HOUR_S])
+def test_a_call_without_a_caller_ends_after_its_linger_after_a_step(
+    site: Site, step_s: int
+) -> None:
+    call_id, call = site.start("Unary", EchoRequest(act="sleep", seconds=TIMEOUT_S))
+    eventually(lambda: site.server.field(call_id, "state") == "RUNNING", "it runs")
+    began = time.monotonic()
+    call.cancel()
+    eventually(lambda: site.server.field(call_id, "watchers") == "", "the caller has left")
+    site.server.step(step_s)
+    eventually(lambda: site.server.field(call_id, "state") != "RUNNING", "the linger is over")
+    assert site.server.field(call_id, "state") == "CANCELLED"
+    assert time.monotonic() - began > LINGER_S - EARLY_S
+
+
+@pytest.mark.variant
+@pytest.mark.parametrize("step_s", [HOUR_S, -HOUR_S])
+def test_a_cached_result_is_not_used_for_longer_after_a_step(site: Site, step_s: int) -> None:
+    text = new_id()
+    assert site.cached(text) == "new"
+    site.server.step(step_s)
+    if step_s > 0:  # the server's expiry follows its clock
+        assert site.cached(text) == "new"
+    else:
+        assert site.cached(text) == "finished"
+        eventually(lambda: site.cached(text) == "new", "its time to live is over", TIMEOUT_S)

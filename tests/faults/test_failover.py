@@ -21,8 +21,10 @@ from tests.rabbitmq import RabbitMQ
 from tests.redis_fleets import Cluster, SentinelFleet, redis_cluster, sentinel_fleet
 
 RECOVERY_S = 10.0
-"""The longest time until a new call succeeds, after a failover that 1 s of silence starts."""
-_PROBE_S = 1.0
+"""The longest time until every new call succeeds, after a failover that 1 s of silence starts."""
+_PROBE_S = 2.0
+_WATCHED_S = 15.0
+"""How long new calls are made after the failover."""
 _CALL_S = 30.0
 """A call whose answer was lost with the master takes up to a lease (15 s) longer."""
 _CALLERS = 3
@@ -107,24 +109,25 @@ def wait_for_calls(loads: list[Load], count: int) -> None:
 
 
 def time_to_serve(stub: ComputeServiceStub, durable: bool) -> float:
-    """The time until a new call of the kind succeeds, in s.
+    """The time from which on every new call of the kind succeeds, in s.
 
     The load itself may be silent for longer: all its calls in flight may have lost their replies.
     """
-    began = time.monotonic()
+    began = last_failed = time.monotonic()
     for number in count():
         metadata = (("forebay-call-id", f"probe-{id(stub)}-{number}"),) if durable else ()
+        called = time.monotonic()
+        if called > began + _WATCHED_S:
+            break
         try:
             stub.Add(pb.AddRequest(x=1, y=1), timeout=_PROBE_S, metadata=metadata)
         except grpc.RpcError:
-            assert time.monotonic() < began + _CALL_S, "no new call succeeds"
-        else:
-            return time.monotonic() - began
-    raise AssertionError
+            last_failed = time.monotonic()
+    return last_failed - began
 
 
 def lose(address: str, take_away: Callable[[], None]) -> dict[str, float]:
-    """Kills a master under load; returns the time without a success and the longest call, in s."""
+    """Kills a master under load; returns the time until calls succeed and the longest one, in s."""
     with load(address) as loads:
         wait_for_calls(loads, 20)
         take_away()
