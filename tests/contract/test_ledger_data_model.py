@@ -190,7 +190,8 @@ def spooled(found: Found, event: Event) -> None:
     """A call is queued when its requests are complete; another ends before."""
     life = accepted(found, receiving=True)
     call = life.record.call
-    life.does(receive(call, 0, b"request", LIMIT_BYTES), complete(call, Push(), 1))
+    complete_all = complete(call, Push(), 1, requests_end=b"end")
+    life.does(receive(call, 0, b"request", LIMIT_BYTES), complete_all)
     life.does(claim(call, 1, WORKER), begin(call, 1, WORKER, "control"))
     life.ends(event)
     if event is not Event.SUCCEED:
@@ -222,6 +223,7 @@ def live(found: Found, event: Event) -> None:
     )
     life.does(claim(call, 1, WORKER), begin(call, 1, WORKER, "control"))
     life.does(take_requests(call, 1, 0, 0), take_requests(call, 1, 1, 10))
+    life.does(complete(call, Push(), 1, requests_end=b"end"))
     life.ends(event)
 
 

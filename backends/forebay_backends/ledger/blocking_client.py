@@ -13,7 +13,7 @@ from forebay.errors import BackendUnavailable
 from forebay_backends.ledger.commands import (
     Commands,
     by_partition,
-    parse_entry,
+    consecutive,
 )
 from forebay_backends.ledger.connections import COMMAND_TIMEOUT_S, blocking_client, server_of
 from forebay_backends.ledger.errors import is_demotion, mapped, mapped_errors
@@ -187,11 +187,11 @@ class BlockingLedger:
     def inputs(self, call: CallKey, first: int, count: int) -> list[bytes]:
         """Up to `count` request messages from ordinal `first` on.
 
-        Raises BackendUnavailable, and ItemsLost if a request was altered.
+        Raises BackendUnavailable, and ItemsLost if a request was altered or is missing.
         """
         with self._mapped_errors():
             entries = self.redis.xrange(self.name(call.inputs), min=f"{first + 1}-0", count=count)
-        stored = (parse_entry(entry) for entry in entries)
+        stored = consecutive(entries, first)
         return [self.seals.open_input(call, ordinal, request) for ordinal, request in stored]
 
     def set_once(self, name: str, value: bytes, for_ms: int) -> bytes:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from forebay.errors import ItemsLost
 from forebay_backends.ledger.expected_clock import ExpectedClock
 from forebay_backends.ledger.large_messages import LargeMessage
 from forebay_backends.ledger.moved_slots import never_a_key
@@ -94,6 +95,15 @@ def by_partition(operations: Sequence[Operation[Any]]) -> list[list[int]]:
     for index, operation in enumerate(operations):
         groups.setdefault(operation.partition, []).append(index)
     return list(groups.values())
+
+
+def consecutive(entries: Iterable[Any], first: int) -> Iterator[tuple[int, bytes]]:
+    """The ordinals and messages of consecutive requests; raises ItemsLost if one is missing."""
+    for expected, entry in enumerate(entries, first):
+        ordinal, request = parse_entry(entry)
+        if ordinal != expected:
+            raise ItemsLost(f"request {expected} of this call is no longer in the ledger")
+        yield ordinal, request
 
 
 def parse_entry(entry: Any) -> tuple[int, bytes]:

@@ -189,6 +189,13 @@ FIELDS = (
     Field("window_bytes", _SIZE, ALL, "gateway", "How far a handler may run ahead of watchers"),
     # Its requests, most of it if they are a stream.
     Field("request_count", _COUNT, _STREAMED, "gateway", "Requests that were stored"),
+    Field(
+        "requests_end",
+        _BYTES,
+        _WITH_REQUESTS,
+        "gateway",
+        "Seal on the number of requests, once they are complete; unset: no signing keys",
+    ),
     Field("request_bytes", _SIZE, ALL, "gateway", "Size of all stored requests"),
     Field("live_requests", _TEXT, _WITH_REQUESTS, "gateway", "A live call's: `open`, `complete`"),
     Field(

@@ -4,7 +4,7 @@ The ledger's scripts have no keys: they store and publish sealed bytes without l
 Gateways seal requests and their metadata, workers seal items and outcomes, and both seal the
 frames that they publish themselves. A seal is bound to the call and, for an item, to the ordinal,
 so bytes of one call can't be moved to another. A successful outcome is bound to the number of
-items, so that a stream can't be cut short.
+items, and the end of a request stream to the number of requests, so that neither can be cut short.
 
 Scripts write some values themselves, and those have no seal: for example the end of a call whose
 deadline passed.
@@ -27,7 +27,7 @@ from forebay_backends.ledger.keys import CallKey
 from forebay_backends.ledger.lifecycle import State
 from forebay_backends.ledger.operations.attempts import Begun
 from forebay_backends.ledger.operations.calls import CallSnapshot, NewCall
-from forebay_backends.ledger.operations.inspection import Description
+from forebay_backends.ledger.operations.inspection import Description, ObservedCall
 from forebay_backends.ledger.outcome import outcome_of_error
 from forebay_backends.signing.keyring import NO_KEYS, Keyring, SignatureError, is_sealed
 
@@ -64,11 +64,16 @@ class Seals:
         return self.keyring.open(sealed, "task of the end", call, method)
 
     def begun(self, call: CallKey, begun: Begun) -> Begun:
-        """Opens the part of the record that a worker gets; raises ItemsLost if it was altered."""
+        """Opens the part of the record that a worker gets; raises ItemsLost if it was altered.
+
+        The number of requests of a live call is checked when they have ended.
+        """
 
         def opened(sealed: bytes, kind: str) -> bytes:
             return self._open("request", sealed, kind, call, begun.method)
 
+        if begun.inputs is not None and not begun.live:
+            self.check_requests_end(call, begun.inputs, begun.requests_end)
         return replace(
             begun,
             request=opened(begun.request, "request") if begun.inputs is None else begun.request,
@@ -83,6 +88,14 @@ class Seals:
     def open_input(self, call: CallKey, ordinal: int, sealed: bytes) -> bytes:
         """Raises ItemsLost if it was altered."""
         return self._open(f"request {ordinal}", sealed, "input", call, ordinal)
+
+    def requests_end(self, call: CallKey, count: int) -> bytes:
+        """The proof that a stream has so many requests; empty without keys."""
+        return self.keyring.seal(b"", "end of requests", call, count)
+
+    def check_requests_end(self, call: CallKey, count: int, proof: bytes) -> None:
+        """Raises ItemsLost if the stream was cut short."""
+        self._open("number of requests", proof, "end of requests", call, count)
 
     # Gateways to gateways.
 
@@ -154,6 +167,12 @@ class Seals:
         except SignatureError as error:
             outcome = outcome_of_error(self._lost(error, "outcome")).SerializeToString()
             return replace(ending, state=State.FAILED, reason="", outcome=outcome, response=None)
+
+    def check_observed(self, call: CallKey, observed: ObservedCall) -> None:
+        """Raises ItemsLost if the items of a call that succeeded were cut short."""
+        if observed.state is State.SUCCEEDED:
+            end = _end(observed.state, observed.count)
+            self._open("outcome", observed.outcome, "outcome", call, *end)
 
     def description(self, call: CallKey, described: Description) -> Description:
         """Opens the description of a call; raises ItemsLost if its last item was altered."""

@@ -140,6 +140,7 @@ class CallService:
         with self._observers.open(call, Item, ItemsStored, Ending) as observer:
             while True:
                 observed = found(await self._ledger.run(observe(call, self._channel)))
+                self._ledger.seals.check_observed(call, observed)
                 if ordinal > observed.count:
                     raise ItemsLost(f"the call has {observed.count} items; there is no {ordinal}")
                 while ordinal < observed.count:
@@ -161,8 +162,9 @@ class CallService:
         most = items_per_fetch(observed.count, observed.sent)
         count = min(observed.count - ordinal, most)
         items = await self._ledger.items(call, ordinal, count)
-        if not items or items[0][0] != ordinal:
-            raise ItemsLost(f"item {ordinal} of this call is no longer in the ledger")
+        found_at = [at for at, _ in items]
+        if not items or found_at != list(range(ordinal, ordinal + len(items))):
+            raise ItemsLost(f"items from {ordinal} on of this call are no longer in the ledger")
         return [payload for _, payload in items]
 
     def _queue(self, name: str, depth: int, backlog: Backlog) -> pb.Queue:

@@ -84,8 +84,10 @@ class RequestUpload:
         if count is None:
             return False
         push, held = queue()
-        completing = partial(self._ledger.run, complete(self._watch.call, push, count, held=held))
-        refused = await self._ledger_retry.retry(completing)
+        call = self._watch.call
+        requests_end = self._ledger.seals.requests_end(call, count)
+        completed = complete(call, push, count, held=held, requests_end=requests_end)
+        refused = await self._ledger_retry.retry(partial(self._ledger.run, completed))
         if refused is not None and refused.why is Refusal.GAP:
             raise _requests_lost()
         return refused is None

@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 from forebay.errors import BackendUnavailable
 from forebay_backends.ledger.client import Ledger
-from forebay_backends.ledger.commands import parse_entry
+from forebay_backends.ledger.commands import consecutive
 from forebay_backends.ledger.errors import RETRY_DELAY_S, RETRY_FOR_S
 from forebay_backends.ledger.keys import CallKey
 from forebay_backends.ledger.large_messages import LARGE_ABOVE_BYTES
@@ -42,11 +42,11 @@ class LoopLedger:
     async def inputs(self, call: CallKey, first: int, count: int) -> list[bytes]:
         """Up to `count` request messages from ordinal `first` on.
 
-        Raises LedgerUnavailable, and ItemsLost if a request was altered.
+        Raises LedgerUnavailable, and ItemsLost if a request was altered or is missing.
         """
         name, start = self._ledger.name(call.inputs), f"{first + 1}-0"
         entries = await self._command(lambda redis: redis.xrange(name, min=start, count=count))
-        stored = map(parse_entry, entries or ())
+        stored = consecutive(entries or (), first)
         return [self.seals.open_input(call, ordinal, request) for ordinal, request in stored]
 
     async def set_once(self, name: str, value: bytes, for_ms: int) -> bytes:

@@ -129,6 +129,11 @@ class LiveRequests:
                 return
             call.stop(taken.why)
             raise Stopped
+        if taken.total is not None:
+            try:
+                self._ledger.seals.check_requests_end(call.call, taken.total, taken.end)
+            except ItemsLost as error:
+                raise Refused(error) from error
         self._taken.extend(taken.requests)
         self._total = taken.total
         is_waiting = not taken.requests and self._ordinal != taken.total

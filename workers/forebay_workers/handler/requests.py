@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from functools import partial
 
 from forebay.errors import ItemsLost
@@ -24,17 +25,15 @@ PAGE_SIZE = 4
 def stored_requests(ledger: BlockingLedger, call: CallKey, begun: Begun) -> Iterator[bytes]:
     """Yields the request messages, in order.
 
-    Raises Stopped if the call has ended, and RefusedRequest if a request was altered.
+    Raises Stopped if the call has ended, and RefusedRequest if a request was altered or is missing.
     """
     if begun.inputs is None:
         yield begun.request
         return
 
     def read(first: int) -> list[bytes]:
-        try:
+        with _refusing_altered():
             return retry_while_unavailable(partial(ledger.inputs, call, first, PAGE_SIZE))
-        except ItemsLost as error:
-            raise RefusedRequest(error) from error
 
     ordinal = 0
     next_page: Callable[[], list[bytes]] = partial(read, ordinal)
@@ -57,7 +56,8 @@ def live_requests(ledger: BlockingLedger, context: CallContext) -> Iterator[byte
 
     Several messages may be read at once. They are acknowledged together, when the handler asks for
     the message after them. Ends early when the handler has returned. Raises Stopped if the call has
-    ended or the ledger has lost requests, and RefusedRequest if a request was altered.
+    ended or the ledger has lost requests, and RefusedRequest if a request was altered or the stream
+    was cut short.
     """
     ordinal = read_bytes = 0
     while not context.has_finished():
@@ -69,14 +69,23 @@ def live_requests(ledger: BlockingLedger, context: CallContext) -> Iterator[byte
                 return
             context.stop(taken.why)
             raise Stopped
+        with _refusing_altered():
+            if taken.total is not None:
+                ledger.seals.check_requests_end(context.call, taken.total, taken.end)
         for sealed in taken.requests:
-            try:
+            with _refusing_altered():
                 request = ledger.seals.open_input(context.call, ordinal, sealed)
-            except ItemsLost as error:
-                raise RefusedRequest(error) from error
             ordinal, read_bytes = ordinal + 1, read_bytes + len(sealed)
             yield request
         if ordinal == taken.total:
             return
         if not taken.requests:
             context.wait_for_requests(notices, POLL_INTERVAL_S)
+
+
+@contextmanager
+def _refusing_altered() -> Iterator[None]:
+    try:
+        yield
+    except ItemsLost as error:
+        raise RefusedRequest(error) from error

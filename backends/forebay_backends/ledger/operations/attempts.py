@@ -32,7 +32,8 @@ class Begun:
     `caller` is a serialized `forebay.v1.Caller`, empty where authentication is off.
     `inputs` is the number of requests, None if `request` is the only one; for a live call, the
     number that has arrived so far. `fingerprint` is the gateway's fingerprint of the method,
-    empty if it sent none.
+    empty if it sent none. `requests_end` is the seal on the number of requests of a stream, empty
+    until they are complete.
     """
 
     method: str
@@ -45,6 +46,7 @@ class Begun:
     live: bool
     fingerprint: str = ""
     caller: bytes = b""
+    requests_end: bytes = b""
 
 
 @dataclass(frozen=True)
@@ -154,7 +156,7 @@ def _begun(reply: Reply) -> Begun | Refused:
     if reply[0] != b"OK":
         return refused(reply[0])
     _, method, request, inputs, metadata, timeout, item_limit, window, live, *about = reply
-    fingerprint, caller = about
+    fingerprint, caller, requests_end = about
     return Begun(
         method.decode(),
         request,
@@ -166,6 +168,7 @@ def _begun(reply: Reply) -> Begun | Refused:
         live == b"1",
         fingerprint.decode(),
         caller,
+        requests_end,
     )
 
 

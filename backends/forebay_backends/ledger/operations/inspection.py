@@ -130,13 +130,17 @@ class Description:
 
 @dataclass(frozen=True)
 class ObservedCall:
-    """The state of a call, for an observer. The ledger has its items `first` to `count` - 1."""
+    """The state of a call, for an observer. The ledger has its items `first` to `count` - 1.
+
+    `outcome` is that of an ended call, sealed.
+    """
 
     state: State
     method: str
     first: int
     count: int
     sent: int
+    outcome: bytes = b""
 
 
 @dataclass(frozen=True)
@@ -285,8 +289,9 @@ def _item(item: bytes) -> bytes | None:
 def _observed(reply: Reply) -> ObservedCall | Refused:
     if reply[0] != b"OK":
         return refused(reply[0])
-    _, state, method, first, count, sent = (word.decode() for word in reply)
+    *words, outcome = reply
+    _, state, method, first, count, sent = (word.decode() for word in words)
     known = known_state(state)
     if known is None:
         return Refused(Refusal.NEWER)
-    return ObservedCall(known, method, int(first), int(count), int(sent))
+    return ObservedCall(known, method, int(first), int(count), int(sent), outcome)

@@ -29,10 +29,14 @@ _AT_ONCE_BYTES = 1 << 20
 
 @dataclass(frozen=True)
 class Requests:
-    """Consecutive requests. `total`: how many the call has in all; None while more may come."""
+    """Consecutive requests.
+
+    `total`: how many the call has in all; None while more may come. `end` is the seal on it.
+    """
 
     total: int | None
     requests: tuple[bytes, ...]
+    end: bytes = b""
 
 
 def receive(
@@ -49,15 +53,20 @@ def receive(
 
 
 def complete(
-    call: CallKey, push: Push, inputs: int | None = None, *, held: bool = False
+    call: CallKey,
+    push: Push,
+    inputs: int | None = None,
+    *,
+    held: bool = False,
+    requests_end: bytes = b"",
 ) -> Operation[Refused | None]:
     """Ends the requests; queues the call and pushes its message, unless it is live.
 
     The gateway sends the message of a `held` call later; see `held.py`. Refused with GAP if the
-    ledger has fewer requests than `inputs`.
+    ledger has fewer requests than `inputs`. `requests_end` is the seal on their number.
     """
     count: Argument = "" if inputs is None else inputs
-    arguments = (push.queue_list, push.message, count, int(held))
+    arguments = (push.queue_list, push.message, count, int(held), requests_end)
     return about(call, "requests/complete", parse_refused, *arguments, waits_for_replicas=True)
 
 
@@ -77,4 +86,5 @@ def take_requests(
 def _requests(reply: Reply) -> Requests | Refused:
     if reply[0] != b"OK":
         return refused(reply[0])
-    return Requests(None if reply[1] == b"-1" else int(reply[1]), tuple(reply[2:]))
+    _, total, end, *requests = reply
+    return Requests(None if total == b"-1" else int(total), tuple(requests), end)

@@ -1,13 +1,14 @@
 -- The handler of a live call has read the requests before ordinal first, and asks for the next.
 -- ARGV: call, attempt, first, read_bytes (of the requests before it), most (requests in the reply),
 --   most_bytes (of the reply)
--- Replies: OK total ('-1': more may come) request ... | UNKNOWN | STALE | GAP | state
+-- Replies: OK total ('-1': more may come) requests_end request ... | UNKNOWN | STALE | GAP | state
 local call, attempt, first, read_bytes = ARGV[1], ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[4])
 local most, most_bytes = tonumber(ARGV[5]), tonumber(ARGV[6])
 
 local r = read(call, {
   'state', 'deadline', 'live_requests', 'request_count', 'request_bytes', 'window_bytes',
   'upload_waits', 'trimmed_request_bytes', 'idle_limit_ms', 'idle_until', 'watchers', 'observed',
+  'requests_end',
   unpack(RERUN_FIELDS)
 })
 local why = refusal(r, attempt, 'emit') or (expire_if_overdue(call, r) and 'EXPIRED')
@@ -15,7 +16,7 @@ if why then return {why} end
 local count, open = number(r.request_count), r.live_requests == 'open'
 local record, stream = key('call', call), key('inputs', call)
 if first > count then return {'GAP'} end
-local reply, size = {'OK', open and '-1' or tostring(count)}, 0
+local reply, size = {'OK', open and '-1' or tostring(count), r.requests_end or ''}, 0
 for ordinal = first, math.min(count, first + most) - 1 do
   local id = (ordinal + 1) .. '-0'
   local entry = redis.call('XRANGE', stream, id, id)[1]

@@ -211,10 +211,13 @@ def test_a_cancel_ends_the_call_by_the_event_and_reason_of_its_name() -> None:
 
 def test_begin_returns_the_request_or_the_number_of_requests() -> None:
     parse = begin(CALL, 1, "worker", "control").parse
-    unary = [b"OK", b"m", b"req", b"-1", b"meta", b"1500", b"10", b"20", b"0", b"uu-1", b"jane"]
+    unary = [b"OK", b"m", b"req", b"-1", b"meta", b"1500", b"10", b"20", b"0"]
+    unary += [b"uu-1", b"jane", b""]
     assert parse(unary) == Begun("m", b"req", None, b"meta", 1.5, 10, 20, False, "uu-1", b"jane")
-    streaming = [b"OK", b"m", b"", b"3", b"", b"-1", b"10", b"20", b"1", b"", b""]
-    assert parse(streaming) == Begun("m", b"", 3, b"", None, 10, 20, live=True)
+    streaming = [b"OK", b"m", b"", b"3", b"", b"-1", b"10", b"20", b"1"]
+    assert parse([*streaming, b"", b"", b"end"]) == Begun(
+        "m", b"", 3, b"", None, 10, 20, live=True, requests_end=b"end"
+    )
 
 
 @pytest.mark.parametrize("operation", [emit(CALL, 1, 0, b""), read_flow(CALL, 1)])
