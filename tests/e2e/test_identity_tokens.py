@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import time
 from collections.abc import Iterator
@@ -37,6 +38,8 @@ from tests.identity_provider import (
     IdentityProvider,
     JwksServer,
     jwks_server,
+    private_key,
+    public_jwk,
     with_document,
 )
 
@@ -170,6 +173,26 @@ def test_keys_come_and_go_while_the_gateway_runs(gateway: Gateway) -> None:
         next(watch)
     assert str(of_rpc_error(ended.value)).startswith("UNAUTHENTICATED/UNAUTHENTICATED: the key of")
     assert token.split("_", 2)[2] not in gateway.process.output
+
+
+@pytest.mark.timeout(300)
+def test_a_key_that_is_replaced_under_its_id_ends_the_rpcs_that_it_proved(gateway: Gateway) -> None:
+    token = gateway.provider.token()
+    watches = [gateway.watch(one) for one in (token, gateway.provider.token("ES256-1"))]
+    for watch in watches:
+        assert next(watch).status == health_pb2.HealthCheckResponse.SERVING
+    good = gateway.server.answer
+    keys = json.loads(gateway.provider.jwks())["keys"]
+    keys[0] = public_jwk(private_key("RSA", 7), "RS256", kid="RS256-0", alg="RS256")
+    gateway.server.answer = with_document(json.dumps({"keys": keys}).encode())
+    with pytest.raises(grpc.RpcError) as ended:
+        next(watches[0])
+    assert str(of_rpc_error(ended.value)).startswith("UNAUTHENTICATED/UNAUTHENTICATED: the key of")
+    assert gateway.call(token).startswith("UNAUTHENTICATED/")
+    assert watches[1].is_active(), "its key is as it was"
+    watches[1].cancel()
+    gateway.server.answer = good
+    eventually(lambda: gateway.call(token) == "OK", "the first key is back", TAKEN_IN_S)
 
 
 @pytest.mark.timeout(300)

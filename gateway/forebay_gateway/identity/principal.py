@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 
 @dataclass(frozen=True, slots=True)
@@ -12,7 +12,8 @@ class Principal:
     `tenant` is the owner of its calls; empty only where authentication is off. `issuer` is the
     JWT's, `spiffe` or `keys`; `key_id` is that of the key that signed the token, or of the API key.
     `expires_at` is when the proof expires, with its leeway, in seconds of Unix time, or None
-    if it lasts as long as the connection.
+    if it lasts as long as the connection. `key` is the public key that verified a JWT: a key that
+    replaces it under the same id is another one.
     """
 
     tenant: str = ""
@@ -21,6 +22,7 @@ class Principal:
     issuer: str = ""
     key_id: str = ""
     expires_at: float | None = None
+    key: object = field(default=None, repr=False)
 
     def __hash__(self) -> int:
         # Every call looks its caller up; the other fields differ less, and take half of the time.

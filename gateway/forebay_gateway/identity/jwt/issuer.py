@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 
 import jwt
 
@@ -81,7 +82,8 @@ class Issuer:
             raise
         except jwt.PyJWTError as error:
             raise _refusal(error) from None
-        return principal_of(claims, self._claims, key.key_id or "", settings.leeway_s)
+        found = principal_of(claims, self._claims, key.key_id or "", settings.leeway_s)
+        return replace(found, key=key)
 
 
 def _key(keys: KeySet, said: UnverifiedToken) -> VerificationKey:

@@ -41,7 +41,7 @@ class JwtVerifier:
 
     def is_in_force(self, principal: Principal) -> bool:
         issuer = self._issuers.get(principal.issuer)
-        return issuer is not None and issuer.store.keys.has(principal.key_id or None)
+        return issuer is not None and principal.key in issuer.store.keys.keys
 
     async def verify(self, token: str) -> Principal:
         if not _is_sound(token):

@@ -117,6 +117,15 @@ async def test_the_keys_are_logged_when_they_are_followed_and_not_when_they_are_
     await cancel_all([following])
 
 
+async def test_a_key_that_replaces_another_under_its_id_is_not_that_of_its_callers(
+    site: Site,
+) -> None:
+    before = await site.verifier.verify(site.provider.token("RS256-0"))
+    new = public_jwk(private_key("RSA", 7), "RS256", kid="RS256-0")
+    site.publish(json.dumps({"keys": [new]}).encode())
+    assert not site.verifier.is_in_force(before)
+
+
 async def test_a_callers_key_is_in_force_until_it_is_withdrawn(site: Site) -> None:
     rsa = await site.verifier.verify(site.provider.token("RS256-0"))
     ec = await site.verifier.verify(site.provider.token("ES256-1"))

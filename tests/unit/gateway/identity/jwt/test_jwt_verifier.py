@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -61,7 +62,7 @@ async def test_a_good_token_names_its_principal(
     assert verifiers.takes(token)
     assert verifiers.remembered(token) is None
     principal = await verifiers.verify(token)
-    assert principal == Principal(
+    assert replace(principal, key=None) == Principal(
         "acme", "ann", ("caller", "operator"), ISSUER, "RS256-0", expiry + LEEWAY_S
     )
     assert verifiers.remembered(token) is principal
