@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,13 @@ from google.longrunning.operations_pb2_grpc import OperationsStub
 from forebay_gateway.identity.keys.api_key import ApiKey, new_key
 from forebay_gateway.identity.keys.keys_file import written_keys
 from tests.commands import Ran, run
-from tests.echo.running import echo_environment, echo_gateway, echo_worker
+from tests.echo.running import (
+    COROUTINES_APP,
+    ECHO_APP,
+    echo_environment,
+    echo_gateway,
+    echo_worker,
+)
 from tests.echo.v1 import echo_pb2
 from tests.echo.v1.echo_pb2_grpc import EchoServiceStub
 from tests.harness import eventually, short_folder
@@ -85,8 +92,9 @@ class System:
         new.rename(self.folder / "keys.toml")
 
 
-@pytest.fixture(scope="module")
-def system() -> Iterator[System]:
+@contextmanager
+def serving(pool: str, app: str) -> Iterator[System]:
+    """A system whose worker has this pool."""
     with short_folder() as folder:
         keys, tokens = {}, {}
         for subject, owner in OWNERS.items():
@@ -103,12 +111,28 @@ def system() -> Iterator[System]:
         )
         with (
             echo_gateway(env) as (_, address),
-            echo_worker(env),
+            echo_worker(env, pool, app=app),
             grpc.insecure_channel(address) as channel,
         ):
             for subject, token in tokens.items():
                 (folder / f"{subject}.token").write_text(token)
             yield System(folder, address, env, channel, tokens, keys)
+
+
+@pytest.fixture(scope="module")
+def system() -> Iterator[System]:
+    with serving("threads", ECHO_APP) as running:
+        yield running
+
+
+@pytest.fixture(scope="module", params=["threads", "asyncio"])
+def of_any_pool(request: pytest.FixtureRequest) -> Iterator[System]:
+    """A system whose handlers are functions, or coroutines."""
+    if request.param == "threads":
+        yield request.getfixturevalue("system")
+        return
+    with serving("asyncio", COROUTINES_APP) as running:
+        yield running
 
 
 def finished_call(system: System, call_id: str) -> str:
@@ -120,7 +144,8 @@ def finished_call(system: System, call_id: str) -> str:
 
 
 @pytest.mark.parametrize("call_id", [None, "who-1"], ids=["ephemeral", "durable"])
-def test_a_handler_sees_who_called(system: System, call_id: str | None) -> None:
+def test_a_handler_sees_who_called(of_any_pool: System, call_id: str | None) -> None:
+    system = of_any_pool
     pairs = () if call_id is None else (("forebay-call-id", call_id),)
     request = echo_pb2.EchoRequest(act="say who calls")
     seen = json.loads(system.echo.Quick(request, **system.as_("jane", *pairs)).text)
