@@ -132,7 +132,7 @@ def test_calls_are_counted_in_gateway_and_worker(site: Site) -> None:
         assert grown("forebay_run_seconds_count", method=method) == 1
         assert total(after, "forebay_calls", method=method, state="IN_FLIGHT") == 0
     assert grown("forebay_refused_total", method=factorial, reason="INVALID_REQUEST") == 1
-    assert grown("forebay_items_total", method=factorial, kind="ordinary") == 2
+    assert grown("forebay_items_total", method=factorial, kind="lasting") == 2
     assert grown("forebay_first_item_seconds_count", method=factorial) == 1
     assert grown("forebay_batch_size_count", method=add) == 1
     assert grown("forebay_ledger_seconds_count", operation="calls/accept") == 1

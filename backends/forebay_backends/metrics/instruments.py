@@ -114,7 +114,7 @@ INSTRUMENTS = (
         _GATEWAY,
         "items",
         ("method", "kind"),
-        "Items that were sent to callers; kind: ordinary, or transient as the route says",
+        "Items that were sent to callers; kind: lasting, or transient as the route says",
     ),
     Instrument(
         "forebay_item_bytes_total",

@@ -67,11 +67,11 @@ class CallMeter:
         if transient:
             self._method.transient(size)
         else:
-            self._method.ordinary(size)
+            self._method.lasting(size)
 
     def response(self, size: int) -> None:
         """The only item of a unary call goes to the caller."""
-        self._method.ordinary(size)
+        self._method.lasting(size)
 
     def ran(self, queue_wait_s: float, run_s: float) -> None:
         """The call has ended after so long in the queue and so long in a worker."""

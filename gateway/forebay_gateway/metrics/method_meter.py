@@ -33,7 +33,7 @@ class MethodMeter:
         self._ended: Counter[str] = Counter({OK: 0})
         self._refused: Counter[str] = Counter()
         self._cached: Counter[str] = Counter()
-        self._ordinary = self._ordinary_bytes = 0
+        self._lasting = self._lasting_bytes = 0
         self._transient = self._transient_bytes = 0
         self.queue_wait = metrics.histogram("forebay_queue_wait_seconds").labels(method).observe
         self.run = metrics.histogram("forebay_run_seconds").labels(method).observe
@@ -57,10 +57,10 @@ class MethodMeter:
         """`kind` is `new`, `running` or `finished`, as in `forebay-cache`."""
         self._cached[kind] += 1
 
-    def ordinary(self, size: int) -> None:
+    def lasting(self, size: int) -> None:
         """Counts an item of `size` bytes that goes to a caller."""
-        self._ordinary += 1
-        self._ordinary_bytes += size
+        self._lasting += 1
+        self._lasting_bytes += size
 
     def transient(self, size: int) -> None:
         """Counts an item that the ledger does not keep."""
@@ -69,7 +69,7 @@ class MethodMeter:
 
     def _figures(self) -> Figures:
         method = self._method
-        ordinary, transient = (method, "ordinary"), (method, "transient")
+        lasting, transient = (method, "lasting"), (method, "transient")
         return {
             "forebay_calls": {(method, "IN_FLIGHT"): self.in_flight},
             "forebay_calls_accepted_total": {(method,): self._accepted},
@@ -82,9 +82,9 @@ class MethodMeter:
             "forebay_cache_calls_total": {
                 (method, kind): count for kind, count in self._cached.items()
             },
-            "forebay_items_total": {ordinary: self._ordinary, transient: self._transient},
+            "forebay_items_total": {lasting: self._lasting, transient: self._transient},
             "forebay_item_bytes_total": {
-                ordinary: self._ordinary_bytes,
+                lasting: self._lasting_bytes,
                 transient: self._transient_bytes,
             },
         }

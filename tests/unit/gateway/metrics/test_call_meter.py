@@ -55,8 +55,8 @@ def test_a_call_that_ends_well(counted: Counted) -> None:
     assert counted("forebay_calls_accepted_total") == 1
     assert counted("forebay_calls_ended_total", reason="OK") == 1
     assert counted("forebay_first_item_seconds_count") == 1
-    assert counted("forebay_items_total", kind="ordinary") == 2
-    assert counted("forebay_item_bytes_total", kind="ordinary") == 50
+    assert counted("forebay_items_total", kind="lasting") == 2
+    assert counted("forebay_item_bytes_total", kind="lasting") == 50
     assert counted("forebay_item_bytes_total", kind="transient") == 10
     assert counted("forebay_queue_wait_seconds_sum") == 0.5
     assert counted("forebay_run_seconds_sum") == 2.0
@@ -109,7 +109,7 @@ def test_an_rpc_that_attaches_accepts_and_refuses_nothing(counted: Counted) -> N
     meter.item(5)
     meter.ran(1.0, 1.0)
     fails(meter, HandlerFailed("failed"), accepted=False)
-    assert counted("forebay_items_total", kind="ordinary") == 1
+    assert counted("forebay_items_total", kind="lasting") == 1
     assert counted("forebay_calls_accepted_total") is None
     assert counted("forebay_refused_total", reason="HANDLER_FAILED") is None
     assert counted("forebay_run_seconds_count") is None
