@@ -9,7 +9,6 @@ HTTP2_PREFACE = b"PRI * HTTP/2.0\r\n"
 """https://www.rfc-editor.org/rfc/rfc9113#section-3.4"""
 HTTP2 = "HTTP/2"
 _LONGEST_LINE = 8192
-_TIMEOUT_S = 10.0
 
 Choose = Callable[[str], asyncio.Protocol]
 """Gets `HTTP2` or an HTTP/1.1 request's path, and returns the protocol that serves it."""
@@ -30,16 +29,20 @@ def request_of(data: bytes) -> str | None:
 
 
 class FirstBytes(asyncio.Protocol):
-    """Hands the connection, with the bytes that it has read, to the chosen protocol."""
+    """Hands the connection, with the bytes that it has read, to the chosen protocol.
 
-    def __init__(self, choose: Choose) -> None:
+    A connection whose first line takes longer than `timeout_s` is closed.
+    """
+
+    def __init__(self, choose: Choose, timeout_s: float) -> None:
         self._choose = choose
+        self._timeout_s = timeout_s
         self._data = b""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         assert isinstance(transport, asyncio.Transport)  # noqa: S101
         self._transport = transport
-        self._timeout = asyncio.get_running_loop().call_later(_TIMEOUT_S, transport.abort)
+        self._timeout = asyncio.get_running_loop().call_later(self._timeout_s, transport.abort)
 
     def data_received(self, data: bytes) -> None:
         self._data += data

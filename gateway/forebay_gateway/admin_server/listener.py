@@ -7,16 +7,16 @@ from collections.abc import Callable, Sequence
 from typing import Any
 from weakref import WeakSet
 
-from uvicorn.protocols.http.h11_impl import H11Protocol
-
 from forebay_gateway.admin_server.first_bytes import HTTP2, FirstBytes
 from forebay_gateway.admin_server.relay import Relay
 from forebay_gateway.fronts.native.listeners import listening_sockets
 from forebay_gateway.fronts.uvicorn_server import UvicornServer
+from forebay_gateway.web.connection import ConnectionLimits, WebConnection
 
-MAX_CONNECTIONS = 256
-"""The limit of open connections: operators, scrapers and probes are few."""
-_MAX_REQUEST_HEAD_BYTES = 32 << 10
+LIMITS = ConnectionLimits(
+    max_connections=256, request_s=30.0, max_head_bytes=32 << 10, head_s=10.0, idle_s=5
+)
+"""Operators, scrapers and probes are few, and their requests small."""
 _FINISH_S = 1
 _UNAVAILABLE = b"HTTP/1.1 503 Service Unavailable\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"
 
@@ -27,14 +27,16 @@ RelayTo = Callable[[str], Sequence[str]]
 class AdminListener:
     """Listens from the moment it is made; raises OSError if it can't."""
 
-    def __init__(self, listen: str, app: Any, relay_to: RelayTo) -> None:
+    def __init__(
+        self, listen: str, app: Any, relay_to: RelayTo, limits: ConnectionLimits = LIMITS
+    ) -> None:
         self.address, self._sockets = listening_sockets(listen, reuse_port=False)
         self._relay_to = relay_to
+        self._limits = limits
         self._open: WeakSet[asyncio.Protocol] = WeakSet()
         self._server = UvicornServer(
             *(app, self._sockets, self._accepted),
-            limit_concurrency=MAX_CONNECTIONS,
-            h11_max_incomplete_event_size=_MAX_REQUEST_HEAD_BYTES,
+            timeout_keep_alive=limits.idle_s,
             timeout_graceful_shutdown=_FINISH_S,
         )
 
@@ -56,9 +58,9 @@ class AdminListener:
         def choose(request: str) -> asyncio.Protocol:
             sockets = self._relay_to(request)
             if not sockets:
-                return H11Protocol(**uvicorn_arguments)
+                return WebConnection(self._limits, **uvicorn_arguments)
             relay = Relay(sockets, b"" if request == HTTP2 else _UNAVAILABLE)
             self._open.add(relay)
             return relay
 
-        return FirstBytes(choose)
+        return FirstBytes(choose, self._limits.head_s)

@@ -8,11 +8,13 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
 from google.protobuf import descriptor_pb2, message_factory
 from google.protobuf.descriptor_pool import DescriptorPool
 
+from forebay_gateway.admin_server.listener import LIMITS, AdminListener
 from forebay_gateway.fronts.limits import FrontLimits
 from forebay_gateway.rpc.context import Context, FindHandler, Handler
 from forebay_gateway.rpc.context_wrapper import ContextWrapper
@@ -106,6 +108,16 @@ class WebFront(WebListener):
         await super().stop()
 
 
+class AdminFront(AdminListener):
+    """The operators' port as a `Front`."""
+
+    async def keep_serving(self) -> None:
+        await asyncio.Event().wait()
+
+    async def stop(self, grace_s: float = 0) -> None:
+        await super().stop()
+
+
 @contextmanager
 def web_site(
     tls: ServerTls | None = None, policy: Policy = POLICY, **limits: Any
@@ -121,6 +133,18 @@ def web_site(
             grace_s=1.0,
             tls=None if tls is None else lambda: tls.current.web_context,
         )
+
+    with fronts.serving("web", make=make) as site:
+        yield site
+
+
+@contextmanager
+def admin_site(**limits: Any) -> Iterator[fronts.Site]:
+    """The operators' port, with the same application."""
+
+    def make(find: FindHandler, front_limits: FrontLimits) -> AdminFront:
+        app = application(web_methods([SERVICE], _finder(find)), front_limits, POLICY)
+        return AdminFront("127.0.0.1:0", app, lambda request: (), replace(LIMITS, **limits))
 
     with fronts.serving("web", make=make) as site:
         yield site

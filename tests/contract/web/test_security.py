@@ -5,13 +5,20 @@ from __future__ import annotations
 import gzip
 import socket
 import time
+from collections.abc import Callable
+from contextlib import AbstractContextManager, suppress
 
 import pytest
 
 from forebay_gateway.web.security import Policy
 from tests.contract.fronts.site import MIB, SERVICE, Site
 from tests.contract.web.raw import connected, head, post, request, rest
-from tests.contract.web.site import web_site
+from tests.contract.web.site import admin_site, web_site
+
+MakeSite = Callable[..., AbstractContextManager[Site]]
+on_both_ports = pytest.mark.parametrize(
+    "site", [pytest.param(web_site, id="web_listen"), pytest.param(admin_site, id="admin_listen")]
+)
 
 # Hosts: DNS rebinding
 
@@ -209,13 +216,16 @@ def test_what_is_no_envelope_is_refused_clearly(web: Site, body: bytes) -> None:
 # Heads, and callers who take their time
 
 
-def test_a_head_over_the_limit_is_refused(web: Site) -> None:
-    assert post(web, "Echo", cookie="x" * 70_000).status == 431
-    assert post(web, "Echo", **{f"x{n}": "y" * 100 for n in range(90)}).status == 200
+@on_both_ports
+def test_a_head_over_the_limit_is_refused(site: MakeSite) -> None:
+    with site() as web:
+        assert post(web, "Echo", cookie="x" * 70_000).status == 431
+        assert post(web, "Echo", **{f"x{n}": "y" * 100 for n in range(90)}).status == 200
 
 
-def test_a_head_without_end_is_refused(web: Site) -> None:
-    with connected(web) as sock:
+@on_both_ports
+def test_a_head_without_end_is_refused(site: MakeSite) -> None:
+    with site() as web, connected(web) as sock:
         sock.sendall(b"POST / HTTP/1.1\r\nhost: localhost\r\nx: ")
         try:
             for _ in range(100):
@@ -226,31 +236,35 @@ def test_a_head_without_end_is_refused(web: Site) -> None:
         assert b"431" in rest(sock)
 
 
+@on_both_ports
 @pytest.mark.parametrize(
     "sent",
     [
         b"",
         b"POST / HT",
+        b"GET / HTTP/1.1\r\n",
         b"\r\n\r\n",
         head("Echo", length=10) + b"{",
         head("Echo", length=2) + b"{}" + b"POST / HT",
     ],
-    ids=["nothing", "half a head", "empty lines", "half a body", "half a second head"],
+    ids=["nothing", "half a line", "half a head", "empty lines", "half a body", "half a second head"],
 )
-def test_a_caller_who_sends_too_slowly_is_disconnected(sent: bytes) -> None:
-    with web_site(head_s=0.5, request_s=0.5) as web, connected(web) as sock:
+def test_a_caller_who_sends_too_slowly_is_disconnected(site: MakeSite, sent: bytes) -> None:
+    with site(head_s=0.5, request_s=0.5) as web, connected(web) as sock:
         sock.sendall(sent)
         rest(sock)
 
 
-def test_the_rest_of_a_refused_body_is_not_awaited_for_good() -> None:
-    with web_site(head_s=0.5, request_s=0.5) as web, connected(web) as sock:
+@on_both_ports
+def test_the_rest_of_a_refused_body_is_not_awaited_for_good(site: MakeSite) -> None:
+    with site(head_s=0.5, request_s=0.5) as web, connected(web) as sock:
         sock.sendall(head("Echo", length=100 * MIB))
         assert b"429" in rest(sock)
 
 
-def test_a_caller_who_reads_nothing_is_disconnected() -> None:
-    with web_site(stall_s=0.5) as web, connected(web) as sock:
+@on_both_ports
+def test_a_caller_who_reads_nothing_is_disconnected(site: MakeSite) -> None:
+    with site(stall_s=0.5) as web, connected(web) as sock:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
         body = b"\0\0\0\0\0"
         sock.sendall(head("Flood", length=len(body)).replace(b"json", b"connect+json") + body)
@@ -258,13 +272,17 @@ def test_a_caller_who_reads_nothing_is_disconnected() -> None:
         assert web.written < 400, "of 64 KiB: what sockets hold"
 
 
-def test_connections_over_the_limit_are_closed() -> None:
+@on_both_ports
+def test_connections_over_the_limit_are_closed(site: MakeSite) -> None:
     with (
-        web_site(max_connections=2) as web,
-        connected(web),
-        connected(web),
+        site(max_connections=2) as web,
+        connected(web) as first,
+        connected(web) as second,
         connected(web) as third,
     ):
+        for sock in (first, second, third):
+            with suppress(ConnectionError):
+                sock.sendall(b"GET / HTTP/1.1\r\n")
         assert rest(third) == b""
 
 
@@ -290,14 +308,16 @@ def test_the_server_ends_a_call_at_its_deadline(web: Site) -> None:
     assert [web.event(), web.event()] == ["began", "cancelled"]
 
 
+@on_both_ports
 @pytest.mark.parametrize("by", ["close", "reset"])
-def test_a_closed_tab_is_a_caller_who_left(web: Site, by: str) -> None:
-    with connected(web) as sock:
-        sock.sendall(head("Hang", length=2) + b"{}")
-        assert web.event() == "began"
-        if by == "reset":
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
-    assert web.event() == "cancelled"
+def test_a_closed_tab_is_a_caller_who_left(site: MakeSite, by: str) -> None:
+    with site() as web:
+        with connected(web) as sock:
+            sock.sendall(head("Hang", length=2) + b"{}")
+            assert web.event() == "began"
+            if by == "reset":
+                sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
+        assert web.event() == "cancelled"
 
 
 def test_a_caller_of_a_get_who_left_is_noticed(web: Site) -> None:
