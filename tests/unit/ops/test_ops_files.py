@@ -34,6 +34,29 @@ def test_every_panel_has_a_place_of_its_own() -> None:
         assert not _overlap(one["gridPos"], other["gridPos"]), (one["title"], other["title"])
 
 
+def test_panels_stand_in_the_order_in_which_people_look() -> None:
+    """That of the page, too, and by their places, which Grafana goes by."""
+    rows = [panel["title"] for panel in dashboard()["panels"] if panel["type"] == "row"]
+    assert rows == [
+        "Calls",
+        "Queues and workers",
+        "Losses",
+        "Tenants and identity",
+        "Ledger and gateways",
+    ]
+    titles = [panel["title"] for panel in dashboard()["panels"]]
+    main = (
+        *("Calls per second", "Errors", "Latency, p50", "Queue wait, p99", "Waiting calls"),
+        *("Oldest wait", "Running calls and slots", "Lost attempts and reruns"),
+        *("Calls of tenants", "Decisions of the guard", "Ledger round trips, p99"),
+    )
+    assert [title for title in titles if title in main] == list(main)
+    places = [(one["gridPos"]["y"], one["gridPos"]["x"]) for one in dashboard()["panels"]]
+    assert places == sorted(places)
+    headings = re.findall(r"^### (.+)$", (DOCS / "monitoring.md").read_text(), re.MULTILINE)
+    assert [title for title in headings if title in rows] == rows
+
+
 @pytest.mark.parametrize("panel", panels(), ids=lambda panel: panel["title"])
 def test_a_panel_says_what_it_shows(panel: dict[str, Any]) -> None:
     assert panel["description"].endswith(".")
