@@ -11,7 +11,8 @@ import yaml
 
 from tests.ops.prometheus import OPS
 
-METRIC = re.compile(r"\b(?:forebay|rpc_server)_\w+")
+_METRIC = re.compile(r"\b(?:forebay|rpc_server)_\w+")
+_SELECTOR = re.compile(_METRIC.pattern + r"(?:\{[^}]*\})?")
 _OF_HISTOGRAMS = re.compile(r"_(?:bucket|sum|count)$")
 
 
@@ -24,7 +25,11 @@ class Query:
 
     def metrics(self) -> set[str]:
         """The metrics that it names."""
-        return {_OF_HISTOGRAMS.sub("", name) for name in METRIC.findall(self.expression)}
+        return {_OF_HISTOGRAMS.sub("", name) for name in _METRIC.findall(self.expression)}
+
+    def selectors(self) -> list[str]:
+        """The series that it reads: metrics with what their labels must be."""
+        return _SELECTOR.findall(self.expression)
 
     def over(self, window: str) -> str:
         """The expression with the window that Grafana would put in."""

@@ -7,7 +7,49 @@ import re
 from forebay_backends.metrics.instruments import INSTRUMENTS, Kind, Source
 from forebay_backends.metrics.registry import Metrics
 
-UNITS = ("_seconds", "_bytes")
+NAMES = {
+    "rpc_server_call_duration_seconds": ("rpc_method", "rpc_response_status_code"),
+    "forebay_calls_accepted_total": ("method",),
+    "forebay_calls_ended_total": ("method", "reason"),
+    "forebay_queue_wait_seconds": ("method",),
+    "forebay_run_seconds": ("method",),
+    "forebay_first_item_seconds": ("method",),
+    "forebay_items_total": ("method", "kind"),
+    "forebay_item_bytes_total": ("method", "kind"),
+    "forebay_calls": ("method", "state"),
+    "forebay_queue_calls": ("queue",),
+    "forebay_queue_oldest_wait_seconds": ("queue",),
+    "forebay_queue_expected_wait_seconds": ("queue",),
+    "forebay_slots": ("queue",),
+    "forebay_batch_size": ("method",),
+    "forebay_attempts_lost_total": ("queue",),
+    "forebay_reruns_total": ("queue",),
+    "forebay_messages_resent_total": ("queue",),
+    "forebay_refused_total": ("method", "reason"),
+    "forebay_ledger_seconds": ("operation",),
+    "forebay_ledger_up": (),
+    "forebay_broker_up": (),
+    "forebay_held_bytes": (),
+    "forebay_watches": (),
+    "forebay_event_loop_lag_seconds": (),
+    "forebay_auth_total": ("result",),
+    "forebay_jwks_age_seconds": ("issuer",),
+    "forebay_certificate_expiry_seconds": ("certificate",),
+}
+"""The names and labels that dashboards and rules of users rely on: a change of one breaks them."""
+
+
+def test_names_and_labels_stay_as_they_are() -> None:
+    labels = {one.name: one.labels for one in INSTRUMENTS}
+    assert {name: labels.get(name) for name in NAMES} == NAMES
+
+
+def test_buckets_of_durations_are_from_half_a_millisecond_to_ten_minutes() -> None:
+    durations = [one for one in INSTRUMENTS if one.kind is Kind.HISTOGRAM and one.unit == "seconds"]
+    assert len(durations) == 6
+    for one in durations:
+        assert (one.buckets[0], one.buckets[-1]) == (0.0005, 600.0), one.name
+        assert list(one.buckets) == sorted(one.buckets)
 
 
 def test_names_follow_prometheus_conventions() -> None:

@@ -135,6 +135,25 @@ def test_ten_thousand_reasons_of_handlers_add_one_series(counted: Counted) -> No
     assert reasons == {"OK", "other"}
 
 
+def test_ten_thousand_ids_add_no_series(counted: Counted) -> None:
+    def series() -> int:
+        return sum(len(family.samples) for family in counted.metrics.registry.collect())
+
+    def makes_a_call(call_id: str) -> None:
+        with about_call(call_id), counted.meter() as meter:
+            meter.accepted()
+            meter.item(1)
+            meter.item(1, transient=True)
+            meter.ran(0.1, 0.1)
+
+    makes_a_call("first")
+    before = series()
+    for number in range(10_000):
+        makes_a_call(f"call-{number}")
+    assert series() == before
+    assert counted("forebay_calls_ended_total", reason="OK") == 10_001
+
+
 def test_a_tenants_calls_count_under_its_name_if_the_settings_have_it() -> None:
     metrics = GatewayMetrics([METHOD], tenants=["acme"])
     for tenant in ("acme", "acme", "umbrella", "initech", ""):
