@@ -31,6 +31,7 @@ from tests.harness import (
     redis_server,
     short_folder,
 )
+from tests.scraping import metric
 
 TIMEOUT_S = 30.0
 SERVICE = "forebay.compute.v1.ComputeService"
@@ -81,15 +82,24 @@ def test_garbage_is_an_invalid_argument(channel: grpc.Channel, method: str) -> N
 @pytest.mark.parametrize("stopped", ["ledger", "broker"])
 def test_health_follows_a_backend_that_freezes(stopped: str) -> None:
     with redis_server() as ledger, redis_server() as broker:
-        arguments = ("--ledger-url", ledger, "--broker-url", broker)
+        admin = f"127.0.0.1:{free_port()}"
+        arguments = ("--ledger-url", ledger, "--broker-url", broker, "--admin-listen", admin)
         with (
             forebay_gateway(*arguments, env=environment()) as (_, address),
             open_to(address) as watched,
         ):
             watched.wait_for(SERVING)
+            assert reached(admin) == {"ledger": 1, "broker": 1}
             with frozen({"ledger": ledger, "broker": broker}[stopped]):
                 watched.wait_for(NOT_SERVING)
+                assert reached(admin) == {"ledger": 1, "broker": 1, stopped: 0}
             watched.wait_for(SERVING)
+            assert reached(admin) == {"ledger": 1, "broker": 1}
+
+
+def reached(admin: str) -> dict[str, float]:
+    """The gauges on which two alerts rest."""
+    return {name: sum(metric(admin, f"forebay_{name}_up")) for name in ("ledger", "broker")}
 
 
 def test_health_follows_a_ledger_that_is_killed_and_comes_back() -> None:

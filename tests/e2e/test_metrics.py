@@ -15,7 +15,6 @@ import pytest
 from grpc_health.v1 import health_pb2
 from grpc_health.v1.health_pb2_grpc import HealthStub
 from prometheus_client.openmetrics.parser import text_string_to_metric_families
-from prometheus_client.parser import text_string_to_metric_families as parse_text
 
 from forebay.compute.v1 import compute_pb2 as pb
 from forebay.compute.v1.compute_pb2_grpc import ComputeServiceStub
@@ -29,11 +28,11 @@ from tests.harness import (
     redis_server,
     worker,
 )
+from tests.scraping import Samples, scraped, total
 
 SERVICE = "forebay.compute.v1.ComputeService"
 RPC_COUNT = "rpc_server_call_duration_seconds_count"
 OPEN_METRICS = {"Accept": "application/openmetrics-text; version=1.0.0"}
-Samples = dict[tuple[str, frozenset[tuple[str, str]]], float]
 
 
 @dataclass
@@ -71,21 +70,6 @@ def get(address: str, path: str, headers: dict[str, str] | None = None) -> tuple
             return response.status, response.read().decode()
     except HTTPError as error:
         return error.code, error.read().decode()
-
-
-def scraped(address: str) -> Samples:
-    _, text = get(address, "/metrics")
-    return {
-        (sample.name, frozenset(sample.labels.items())): sample.value
-        for family in parse_text(text)
-        for sample in family.samples
-    }
-
-
-def total(samples: Samples, name: str, **labels: str) -> float:
-    """The sum over all other labels."""
-    wanted = set(labels.items())
-    return sum(value for (found, has), value in samples.items() if found == name and wanted <= has)
 
 
 def runs_at_worker(site: Site) -> float:

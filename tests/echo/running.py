@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from tests.harness import Process, environment, forebay_gateway, free_port, process
@@ -31,9 +31,10 @@ def echo_worker(
     slots: int = 2,
     app: str = ECHO_APP,
     level: str = "INFO",
+    options: Sequence[str] = (),
 ) -> Iterator[Process]:
     """A worker of EchoService, ready. Its pool may be asyncio, which is Forebay's."""
-    with starting_echo_worker(env, pool, slots, app, level) as worker:
+    with starting_echo_worker(env, pool, slots, app, level, options) as worker:
         worker.wait_for(r" ready\.")
         yield worker
 
@@ -44,6 +45,7 @@ def starting_echo_worker(
     slots: int = 2,
     app: str = ECHO_APP,
     level: str = "INFO",
+    options: Sequence[str] = (),
 ) -> contextlib.AbstractContextManager[Process]:
     """The same, but not yet ready."""
     name = f"test-{free_port()}@%h"
@@ -51,6 +53,7 @@ def starting_echo_worker(
     return process(
         *["celery", "-A", app, "worker", "-Q", "echo", "-l", level, "-n", name],
         *["--pool", pool, "--concurrency", str(slots), "--without-mingle", "--without-gossip"],
+        *options,
         env={**env, **variables},
         cwd=ROOT,
     )

@@ -17,7 +17,7 @@ from tests.echo.v1.echo_pb2_grpc import EchoServiceStub
 
 TIMEOUT_S = 240.0
 """Longer than a flood of 10,000 calls takes on a slow machine."""
-STREAMS = {"ServerStream", "Detached"}
+STREAMS = {"ServerStream", "Detached", "Steady"}
 
 
 class Tenants:
