@@ -32,8 +32,58 @@ export async function views(visitor, { call, method, queue, worker, scheme, widt
   await visitor.fits();
 }
 
-/** Filters by each field; then back to all. */
-export async function filters(visitor, { call, other, values }) {
+/** The last hour in figures; what is wrong, on a page whose gateway has methods without workers. */
+export async function overview(visitor, { tiles }) {
+  const page = await visitor.open("");
+  const shown = () =>
+    page
+      .locator(".tiles > div")
+      .evaluateAll((all) => all.map((one) => [...one.children].map((part) => part.textContent)));
+  await page.locator(".tiles > div").first().waitFor();
+  await page.waitForFunction(
+    ([name, value]) =>
+      [...document.querySelectorAll(".tiles > div")].some(
+        (one) => one.firstChild.textContent === name && one.lastChild.textContent === value,
+      ),
+    tiles.at(-1),
+  );
+  const found = await shown();
+  assert.deepEqual(
+    found.map(([name]) => name),
+    tiles.map(([name]) => name),
+  );
+  for (const [index, [name, value]] of found.entries()) {
+    assert.match(value, new RegExp(`^${tiles[index][1]}$`), name);
+  }
+}
+
+/** Each problem has what it is about, what is wrong, and how to fix it. */
+export async function problems(visitor, { subject, description, fix }) {
+  const page = await visitor.open("");
+  const problem = page.locator(".problems li").filter({ hasText: subject });
+  assert.equal(await problem.locator("b").innerText(), subject);
+  assert.match(await problem.innerText(), new RegExp(description));
+  assert.match(await problem.locator(".fix").innerText(), new RegExp(`^Fix: ${fix}`));
+}
+
+/** Rows of tables: what each column has. `rows` is of the view, table, text and patterns. */
+export async function rows(visitor, { rows }) {
+  const page = await visitor.open("");
+  for (const [view, table, text, patterns] of rows) {
+    await page.getByRole("link", { name: view, exact: true }).click();
+    const region = page.getByRole("region", { name: table, exact: true });
+    const row = region.locator("tbody tr").filter({ hasText: text }).first();
+    await row.waitFor();
+    const heads = await region.locator("th").allTextContents();
+    for (const [head, pattern] of Object.entries(patterns)) {
+      const cell = row.locator("td").nth(heads.indexOf(head));
+      await cell.filter({ hasText: new RegExp(`^\\s*${pattern}\\s*$`) }).waitFor();
+    }
+  }
+}
+
+/** Filters by each field; then back to all. None of the calls is left by a value of `none`. */
+export async function filters(visitor, { call, other, values, none = {} }) {
   const page = await visitor.open("#/calls");
   await visitor.row(idOf(call)).waitFor();
   for (const [label, value] of Object.entries(values)) {
@@ -45,6 +95,13 @@ export async function filters(visitor, { call, other, values }) {
     await visitor.row(idOf(call)).waitFor();
     await page.getByRole("link", { name: "Clear" }).click();
     await visitor.row(idOf(other)).waitFor();
+  }
+  for (const [label, value] of Object.entries(none)) {
+    await filterField(page, label).fill(value);
+    await page.getByRole("button", { name: "Filter", exact: true }).click();
+    await visitor.sees("no calls", "td");
+    await page.getByRole("link", { name: "Clear" }).click();
+    await visitor.row(idOf(call)).waitFor();
   }
 }
 
@@ -164,14 +221,14 @@ export async function hostile(
   await harmless();
 }
 
-/** Everything without a mouse: navigation, list, selection, dialog, and out of it. */
+/** Everything without a mouse: navigation, list, selection, dialog, filter, pages of many calls. */
 export async function keyboard(visitor, { running }) {
   const page = await visitor.open("");
   const press = (key) => page.keyboard.press(key);
   const focused = () =>
     page.evaluate(() => {
-      const { ariaLabel, textContent, tagName } = document.activeElement;
-      return `${tagName} ${ariaLabel ?? textContent.trim()}`;
+      const { ariaLabel, labels, textContent, tagName } = document.activeElement;
+      return `${tagName} ${ariaLabel ?? (labels?.[0] ?? { textContent }).textContent.trim()}`;
     });
   const tabTo = async (wanted, most = 60) => {
     for (let tabs = 0; tabs < most; tabs += 1) {
@@ -198,6 +255,7 @@ export async function keyboard(visitor, { running }) {
   await page.keyboard.up("Shift");
   await press("Enter");
   await visitor.sees("Cancel call", "dialog");
+  await visitor.isAccessible();
   await press("Escape");
   await page.locator("dialog[open]").waitFor({ state: "detached" });
   assert.equal(await focused(), "BUTTON Cancel 1");
@@ -206,6 +264,43 @@ export async function keyboard(visitor, { running }) {
   await press("Enter");
   await visitor.sees("1 call cancelled", "[role=status]");
   assert.match(await visitor.row(idOf(running)).innerText(), /CANCELLED/);
+
+  await page.reload();
+  await visitor.row(idOf(running)).waitFor();
+  await tabTo("INPUT Id contains");
+  await page.keyboard.type(idOf(running));
+  await press("Enter");
+  await page.waitForFunction(() => document.querySelectorAll("tbody tr").length === 1);
+  await tabTo(`INPUT Select ${idOf(running)}`);
+  await press("Space");
+  await page.keyboard.down("Shift");
+  await tabTo("BUTTON Delete 1");
+  await page.keyboard.up("Shift");
+  await press("Enter");
+  await visitor.sees("Delete call", "dialog");
+  await tabTo("BUTTON Delete 1", 4);
+  await press("Enter");
+  await visitor.sees("1 call deleted", "[role=status]");
+  await visitor.gone(visitor.row(idOf(running)));
+
+  await page.reload();
+  await tabTo("A Clear");
+  await press("Enter");
+  await page.locator("tbody a.id").nth(49).waitFor();
+  for (const [button, number, isBack] of [
+    ["Older", 2, false],
+    ["Newer", 1, true],
+    ["Older", 2, false],
+    ["Newest", 1, true],
+  ]) {
+    const enabled = page.getByRole("button", { name: button }).and(page.locator(":enabled"));
+    await enabled.waitFor();
+    if (isBack) await page.keyboard.down("Shift");
+    await tabTo(`BUTTON ${button}`, 200);
+    if (isBack) await page.keyboard.up("Shift");
+    await press("Enter");
+    await visitor.sees(`Page ${number}`, ".paging");
+  }
 }
 
 /** How long the list takes until its rows are there, and what a page further takes. */

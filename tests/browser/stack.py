@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
 
 import grpc
@@ -20,6 +21,7 @@ from tests.http_requests import Answer, ask
 
 TIMEOUT_S = 60.0
 _AT_ONCE = 64
+_OPERATIONS = "google.longrunning.Operations"
 SERVICE = "tests.echo.v1.EchoService"
 WORKER = "echo-<b onclick=hacked=1>"
 """A name that is HTML; Celery takes any."""
@@ -53,6 +55,23 @@ class Stack:
         return names
 
     @contextmanager
+    def running(self, count: int) -> Iterator[list[str]]:
+        """As `started`, until the block is left."""
+        names = self.started(count)
+        try:
+            yield names
+        finally:
+            self.cancel(names)
+
+    def cancel(self, names: Sequence[str]) -> None:
+        for name in names:
+            post(self.base, f"{_OPERATIONS}/CancelOperation", {"name": name})
+
+    def accepted_at(self, name: str) -> datetime:
+        found = post(self.base, f"{_OPERATIONS}/GetOperation", {"name": name}).json
+        return datetime.fromisoformat(found["metadata"]["createTime"])
+
+    @contextmanager
     def with_hostile_metadata(self) -> Iterator[str]:
         """The operation of a call that runs until the block is left."""
         call_id = new_id()
@@ -64,7 +83,7 @@ class Stack:
             eventually(lambda: _is_known(self.base, name), "the call is known")
             yield name
         finally:
-            post(self.base, "google.longrunning.Operations/CancelOperation", {"name": name})
+            self.cancel([name])
             call.cancel()
 
     def gated(self, gate: Path) -> tuple[str, Path]:
@@ -124,8 +143,7 @@ def running_stack(folder: Path, **variables: str) -> Iterator[Stack]:
             *(f"operations/{succeeded}", f"operations/{failed}"),
         )
         yield stack
-        for name in stack.began:  # or the worker would wait for them
-            post(base, "google.longrunning.Operations/CancelOperation", {"name": name})
+        stack.cancel(stack.began)  # or the worker would wait for them
 
 
 @contextmanager
@@ -169,7 +187,7 @@ def _answer(base: str, method: str, path: str, body: str | None, headers: dict[s
 
 
 def _is_known(base: str, name: str) -> bool:
-    return post(base, "google.longrunning.Operations/GetOperation", {"name": name}).status == 200
+    return post(base, f"{_OPERATIONS}/GetOperation", {"name": name}).status == 200
 
 
 def _named(call_id: str) -> list[tuple[str, str]]:

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import sys
+import time
+from datetime import timedelta
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
@@ -10,10 +13,10 @@ import pytest
 from tests.browser.known_callers import known_callers
 from tests.browser.prefix import prefixed
 from tests.browser.running import Browser
-from tests.browser.stack import HOSTILE, SERVICE, WORKER, Stack, page_gateway, post
+from tests.browser.stack import HOSTILE, SERVICE, WORKER, Stack, page_gateway
 from tests.browser.vendor import ROOT, TARGET, vendored
 from tests.commands import run
-from tests.harness import environment
+from tests.harness import environment, eventually
 
 UNARY, STREAM = f"{SERVICE}.Unary", f"{SERVICE}.ServerStream"
 
@@ -86,8 +89,70 @@ def test_the_explorer_calls_and_its_snippets_do_the_same(
 
 
 @pytest.mark.variant
+def test_the_overview_has_the_figures_of_the_last_hour(browser: Browser, page_stack: Stack) -> None:
+    tiles = [
+        ("Calls a second", r"\d+\.\d+"),
+        ("Errors a second", r"\d+\.\d+"),
+        ("p50", "(–|.+ (ms|s))"),
+        ("p99", "(–|.+ (ms|s))"),
+        ("Messages in queues", r"\d+"),
+        ("Oldest wait", ".+ (ms|s)"),
+        ("Slots busy", "4 of 4"),
+    ]
+    with page_stack.running(4):
+        browser.run("overview", page_stack.base, tiles=tiles)
+
+
+@pytest.mark.variant
+def test_a_problem_has_its_fix_on_the_overview(browser: Browser, page_stack: Stack) -> None:
+    ledger = page_stack.env["FOREBAY_LEDGER_URL"]
+    services = '["forebay.compute.v1.compute_pb2"]'
+    with page_gateway(ledger, FOREBAY_SERVICES=services) as (_, _, base, _):
+        browser.run(
+            "problems",
+            base,
+            subject="queue add",
+            description="no live worker consumes it",
+            fix="celery -A APP worker -Q add",
+        )
+
+
+@pytest.mark.variant
+def test_queues_workers_and_methods_have_their_figures(browser: Browser, page_stack: Stack) -> None:
+    queue = {
+        "Depth": r"\d+",
+        "Waiting": r"[1-9]\d*",
+        "Oldest wait": ".+ (ms|s)",
+        "Begun a second": r"\d+\.\d+",
+        "Workers": "1",
+        "Slots busy": "4 of 4",
+    }
+    worker = {
+        "Queues": "echo",
+        "Slots busy": "4 of 4",
+        "Last seen": ".+ ago",
+        "Pool": "thread",
+        "Version": version("forebay").replace(".", r"\."),
+        "Runs": r"(\s*EchoService\.Detached for .+ (ms|s)\s+\S+){4}",
+    }
+    method = {"Queue": "echo", "Task": r"echo\.unary", "Policy": "durable.*", "Slots": "4"}
+    fleet = "Queues and workers"
+    rows = [
+        (fleet, "Queues", "echo", queue),
+        (fleet, "Workers", WORKER, worker),
+        ("Methods", "Methods", "EchoService.Unary", method),
+    ]
+    with page_stack.running(10):
+        browser.run("rows", page_stack.base, rows=rows)
+
+
+@pytest.mark.variant
 def test_calls_are_filtered_by_each_field(browser: Browser, page_stack: Stack) -> None:
-    running, other = page_stack.started(1)[0], page_stack.succeeded
+    other = page_stack.succeeded
+    accepted = page_stack.accepted_at(other)
+    eventually(lambda: time.time() > accepted.timestamp() + 2, "the next call is later")
+    running = page_stack.started(1)[0]
+    between = (accepted + timedelta(seconds=1)).strftime("%Y-%m-%dT%H:%M:%S")
     browser.run(
         "filters",
         page_stack.base,
@@ -98,9 +163,13 @@ def test_calls_are_filtered_by_each_field(browser: Browser, page_stack: Stack) -
             "Method": "Detached",
             "Worker": "echo-",
             "Id contains": running[-12:],
+            "Since": between,
         },
+        none={"Queue": "no-queue", "Until": "2001-01-01T00:00:00"},
     )
-    post(page_stack.base, "google.longrunning.Operations/CancelOperation", {"name": running})
+    until = {"call": other, "other": running, "values": {"Until": between}}
+    browser.run("filters", page_stack.base, **until)
+    page_stack.cancel([running])
     cancelled = {"Reason": "CANCELLED", "State": "CANCELLED"}
     browser.run("filters", page_stack.base, call=running, other=other, values=cancelled)
 
@@ -115,6 +184,7 @@ def test_items_of_a_call_appear_as_they_come(
 
 @pytest.mark.variant
 def test_the_keyboard_alone_is_enough(browser: Browser, page_stack: Stack) -> None:
+    page_stack.many(120)
     browser.run("keyboard", page_stack.base, running=page_stack.started(1)[0])
 
 
