@@ -169,6 +169,21 @@ def test_ephemeral_calls_and_batches_answer_their_own_callers(tenants: Tenants) 
             assert sent == received
 
 
+def test_batched_calls_of_two_tenants_under_one_id_do_not_mix(tenants: Tenants) -> None:
+    """The calls have ids of their callers, which makes them durable; they share messages, too."""
+    ids = [new_id() for _ in range(16)]
+
+    def call(number: int) -> tuple[str, str]:
+        tenant = number % 2
+        caller, sent = (tenants.acme, tenants.umbrella)[tenant], f"{number}"
+        request, options = EchoRequest(text=sent), caller.options(ids[number // 2])
+        return sent, caller.echo.QuickAgain(request, **options).text
+
+    with ThreadPoolExecutor(32) as threads:
+        for sent, received in threads.map(call, range(32)):
+            assert sent == received
+
+
 def test_one_tenants_cancel_and_disconnect_leave_the_others_call_alone(tenants: Tenants) -> None:
     call_id = new_id()
     kept = begun(tenants.acme, call_id)

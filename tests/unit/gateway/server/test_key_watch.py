@@ -11,7 +11,11 @@ import pytest
 
 from forebay_backends.aio.cancellation import cancel_all
 from forebay_backends.settings import given_settings
+from forebay_backends.settings.identity_settings import JwtSettings, TlsSettings
 from forebay_gateway.audit.audit_log import AuditLog
+from forebay_gateway.identity.jwt.issuer import Issuer
+from forebay_gateway.identity.jwt.key_stores import FileKeys
+from forebay_gateway.identity.jwt.verifier import JwtVerifier
 from forebay_gateway.identity.keys.api_key import ApiKey, new_key
 from forebay_gateway.identity.keys.keys_file import written_keys
 from forebay_gateway.identity.keys.verifier import ApiKeyVerifier, KeysFile
@@ -19,6 +23,9 @@ from forebay_gateway.identity.verifiers import Verifiers
 from forebay_gateway.server import key_watch
 from forebay_gateway.server.identity import Identity
 from forebay_gateway.server.key_watch import watch_keys
+from forebay_gateway.tls.server_tls import ServerTls
+from tests.certificates import Authority, TlsFiles
+from tests.identity_provider import ISSUER, IdentityProvider, issuer_settings
 
 
 def key(subject: str) -> ApiKey:
@@ -27,6 +34,12 @@ def key(subject: str) -> ApiKey:
 
 
 OLD, NEW = key("old"), key("new")
+
+
+def audit_log() -> tuple[asyncio.Queue[dict[str, Any]], AuditLog]:
+    """The entries of a log, and the log."""
+    entries: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
+    return entries, AuditLog(lambda line: entries.put_nowait(json.loads(line)))
 
 
 @pytest.mark.parametrize(
@@ -45,8 +58,7 @@ async def test_a_changed_file_of_keys_has_an_entry(
     path = tmp_path / "keys.toml"
     path.write_text(written_keys([OLD]))
     verifiers = Verifiers(None, ApiKeyVerifier([KeysFile(path, 0.001)]))
-    entries: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
-    audit = AuditLog(lambda line: entries.put_nowait(json.loads(line)))
+    entries, audit = audit_log()
     identity = Identity(given_settings(roles={"caller": ["*"]}), verifiers)
     watch = watch_keys(audit, identity, None)
     tasks = [asyncio.create_task(loop) for loop in (watch, *verifiers.loops())]
@@ -95,3 +107,59 @@ async def test_an_unknown_role_of_a_new_key_is_reported_once(
     await asyncio.sleep(0.05)
     await cancel_all(tasks)
     assert len([line for line in caplog.messages if "caler" in line]) == 1
+
+
+async def test_changed_certificates_and_ones_that_cannot_be_used_have_an_entry(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(key_watch, "INTERVAL_S", 0.001)
+    authority = Authority(tmp_path)
+    files = TlsFiles(tmp_path, authority.issue("old", "127.0.0.1"), authority.ca)
+    tls = ServerTls(TlsSettings.model_validate(files.settings()))
+    entries, audit = audit_log()
+    tasks = [asyncio.create_task(watch_keys(audit, None, tls))]
+    await asyncio.sleep(0)  # the watch knows the old certificate
+    files.show(authority.issue("new", "127.0.0.1"))
+    tls.files.refresh()
+    async with asyncio.timeout(30):
+        changed = await entries.get()
+    assert (changed["decision"], changed["method"]) == ("allow", "tls")
+    assert changed["message"] == "changed: certificate"
+    files.certificate.write_text("junk")
+    tls.files.refresh()
+    async with asyncio.timeout(30):
+        refused = await entries.get()
+    await cancel_all(tasks)
+    assert refused["decision"] == "deny"
+    assert "expected certificates in PEM" in refused["message"]
+    assert entries.empty()
+
+
+async def test_changed_keys_of_an_issuer_and_ones_that_cannot_be_used_have_an_entry(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(key_watch, "INTERVAL_S", 0.001)
+    path, provider = tmp_path / "jwks.json", IdentityProvider("RS256-0")
+    path.write_bytes(provider.jwks())
+    store = FileKeys(ISSUER, path)
+    settings = JwtSettings.model_validate(issuer_settings(jwks_file=str(path)))
+    verifiers = Verifiers(JwtVerifier([Issuer(settings, store)]), None)
+    identity = Identity(given_settings(roles={"caller": ["*"]}), verifiers)
+    entries, audit = audit_log()
+    tasks = [asyncio.create_task(watch_keys(audit, identity, None))]
+    await asyncio.sleep(0)  # the watch knows the old key
+    provider.key_ids = ["RS256-1"]
+    path.write_bytes(provider.jwks())
+    store.files.refresh()
+    async with asyncio.timeout(30):
+        changed = await entries.get()
+    assert (changed["decision"], changed["method"]) == ("allow", ISSUER)
+    assert changed["message"] == "added: RS256-1; removed: RS256-0"
+    path.write_text("junk")
+    store.files.refresh()
+    async with asyncio.timeout(30):
+        refused = await entries.get()
+    await cancel_all(tasks)
+    assert refused["decision"] == "deny"
+    assert "expected a JWKS" in refused["message"]
+    assert entries.empty()
