@@ -14,6 +14,11 @@ from typing import Any
 
 import grpc
 import pytest
+from connectrpc.client import ConnectClientSync
+from connectrpc.code import Code
+from connectrpc.compat import google_protobuf_json_codec
+from connectrpc.errors import ConnectError
+from connectrpc.method import IdempotencyLevel, MethodInfo, StreamType
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from forebay.rpc_errors import of_rpc_error
@@ -22,6 +27,7 @@ from forebay.v1.calls_pb2_grpc import CallServiceStub
 from forebay_gateway.identity.jwt.fetched_keys import REFRESH_S
 from forebay_gateway.identity.keys.api_key import new_key
 from forebay_gateway.identity.keys.editing import add_key, remove_key
+from tests.commands import run
 from tests.harness import (
     Process,
     environment,
@@ -30,6 +36,7 @@ from tests.harness import (
     free_port,
     short_folder,
 )
+from tests.http_requests import Answer, ask
 from tests.identity_provider import (
     AUDIENCE,
     BAD_TOKENS,
@@ -42,9 +49,18 @@ from tests.identity_provider import (
     public_jwk,
     with_document,
 )
+from tests.scraping import metric
 
 pytestmark = pytest.mark.variant
 
+WATCH = MethodInfo(
+    name="Watch",
+    service_name="grpc.health.v1.Health",
+    input=health_pb2.HealthCheckRequest,
+    output=health_pb2.HealthCheckResponse,
+    idempotency_level=IdempotencyLevel.NO_SIDE_EFFECTS,
+    stream_type=StreamType.SERVER_STREAM,
+)
 REQUEST = calls_pb2.ListMethodsRequest()
 TAKEN_IN_S = 40.0
 """Within this, a gateway takes in changed files (10 s) and keys (30 s)."""
@@ -55,6 +71,10 @@ class Gateway:
     """A gateway whose callers need a token, and where its keys are from."""
 
     process: Process
+    address: str
+    admin: str
+    web: str
+    env: dict[str, str]
     channel: grpc.Channel
     keys: Path
     provider: IdentityProvider
@@ -69,6 +89,12 @@ class Gateway:
             return str(of_rpc_error(error))
         return "OK"
 
+    def by_connect(self, token: str) -> Answer:
+        """The answer to the same call over the web front, by the Connect protocol."""
+        headers = {"authorization": f"Bearer {token}", "content_type": "application/json"}
+        path = "/forebay.v1.CallService/ListMethods"
+        return ask(self.web, "POST", path, "{}", headers, 30.0)
+
     def watch(self, token: str) -> Any:
         """The responses of an RPC that lasts as long as the gateway lets it."""
         health: Any = health_pb2_grpc.HealthStub(self.channel)  # type: ignore[no-untyped-call]
@@ -77,6 +103,19 @@ class Gateway:
 
     def publish(self) -> None:
         self.server.answer = with_document(self.provider.jwks())
+
+    def tells(self, token: str, problems: int) -> None:
+        """Waits until the metric, and `forebay doctor`, tell of so many problems of keys."""
+        file = self.keys.with_name("token")
+        file.write_text(token)
+        target = ("-t", self.address, "--token-file", str(file))
+        line = "problem identity: keys or roles of callers can't be used"
+
+        def told() -> tuple[float, int]:
+            doctor = run("forebay", "doctor", *target, env=self.env).out
+            return sum(metric(self.admin, "forebay_identity_problems")), doctor.count(line)
+
+        eventually(lambda: told() == (problems, problems), "both tell of it", TAKEN_IN_S)
 
     @property
     def is_serving(self) -> bool:
@@ -107,12 +146,17 @@ def serving(server: JwksServer) -> Iterator[Gateway]:
 
             [roles]
             operator = ["forebay.calls.queues"]
+            caller = ["forebay.compute.v1.ComputeService.Factorial"]
             """
         )
-        env = environment(FOREBAY_DATA_DIR=str(folder / "data"))
-        process, address = stack.enter_context(forebay_gateway(env=env, cwd=folder))
+        admin = f"127.0.0.1:{free_port()}"
+        env = environment(FOREBAY_DATA_DIR=str(folder / "data"), FOREBAY_ADMIN_LISTEN=admin)
+        started = forebay_gateway("--web-listen", "127.0.0.1:0", env=env, cwd=folder)
+        process, address = stack.enter_context(started)
+        web = process.wait_for(r"serves browsers on http://(\S+)")[1]
         channel = stack.enter_context(grpc.insecure_channel(address))
-        yield Gateway(process, channel, folder / "keys.toml", provider, server)
+        keys = folder / "keys.toml"
+        yield Gateway(process, address, admin, web, env, channel, keys, provider, server)
 
 
 @pytest.fixture(scope="module")
@@ -135,6 +179,35 @@ def test_a_bad_token_is_refused_without_being_shown(gateway: Gateway, bad: str) 
         return
     assert answer.startswith("UNAUTHENTICATED/UNAUTHENTICATED: ")
     assert re.search(f"{expected}|Bearer TOKEN", answer)
+
+
+@pytest.mark.parametrize("bad", [name for name in BAD_TOKENS if name != "nothing"])
+def test_a_bad_token_is_refused_by_the_web_front(gateway: Gateway, bad: str) -> None:
+    make, expected = BAD_TOKENS[bad]
+    answer = gateway.by_connect(make(gateway.provider))
+    assert (answer.status, answer.json["code"]) == (401, "unauthenticated")
+    assert re.search(f"{expected}|Bearer TOKEN", answer.json["message"])
+    assert gateway.by_connect(gateway.provider.token()).status == 200
+
+
+def test_a_web_stream_ends_when_its_token_expires(gateway: Gateway) -> None:
+    """By the Connect protocol, and by server-sent events of a call that waits for a worker."""
+    token = gateway.provider.token(exp=int(time.time() - LEEWAY_S) + 6)
+    headers = {"authorization": f"Bearer {token}"}
+    options: Any = {"codec": google_protobuf_json_codec(), "timeout_ms": 60_000}
+    with ConnectClientSync(f"http://{gateway.web}", **options) as client:
+        request = health_pb2.HealthCheckRequest()
+        watch = client.execute_server_stream(request=request, method=WATCH, headers=headers)
+        assert next(watch).status == health_pb2.HealthCheckResponse.SERVING
+        factorial = "/forebay.compute.v1.ComputeService/Factorial?message=%7B%22n%22%3A3%7D"
+        as_events = {**headers, "accept": "text/event-stream"}
+        events = ask(gateway.web, "GET", factorial, None, as_events, 60.0)
+        with pytest.raises(ConnectError) as ended:
+            next(watch)
+    assert ended.value.code is Code.UNAUTHENTICATED
+    assert events.text.startswith("retry: ")
+    assert "event: error" in events.text
+    assert "UNAUTHENTICATED" in events.text
 
 
 def test_no_token_or_two_are_refused(gateway: Gateway) -> None:
@@ -166,9 +239,11 @@ def test_keys_come_and_go_while_the_gateway_runs(gateway: Gateway) -> None:
     gateway.keys.write_text("[keys")
     eventually(lambda: "stays as it was" in gateway.process.output, "it says so", TAKEN_IN_S)
     assert gateway.call(token) == "OK"
+    gateway.tells(token, problems=1)
     gateway.keys.write_text(good)
     remove_key(gateway.keys, key.key_id)
     eventually(lambda: gateway.call(token) != "OK", "the key is refused", TAKEN_IN_S)
+    gateway.tells(gateway.provider.token(), problems=0)
     with pytest.raises(grpc.RpcError) as ended:
         next(watch)
     assert str(of_rpc_error(ended.value)).startswith("UNAUTHENTICATED/UNAUTHENTICATED: the key of")
@@ -205,8 +280,10 @@ def test_keys_of_an_issuer_come_and_go_while_the_gateway_runs() -> None:
         gateway.publish()
         assert gateway.call(new) == "OK", "its key is fetched at once"
         assert gateway.call(old).startswith("UNAUTHENTICATED/"), "although it was verified before"
+        gateway.tells(new, problems=0)
         server.answer = with_document(b"", 503)
         gateway.process.wait_for("fetching the keys of .* is interrupted", TAKEN_IN_S)
+        gateway.tells(new, problems=1)
         assert gateway.call(new) == "OK"
         assert gateway.is_serving
 
