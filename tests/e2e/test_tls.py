@@ -11,6 +11,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from functools import cache
+from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any
 
@@ -46,6 +47,7 @@ COMMANDS = {
     "cancel": ["no-such-call"],
     "logs": ["no-such-call"],
 }
+CALLING_NOTHING = {"protos", "gateway", "up", "new", "import", "keys", "acl"}
 
 
 @pytest.fixture
@@ -73,6 +75,11 @@ def forebay_command(
 ) -> Ran:
     whole = (command, "--target", target, *arguments, *COMMANDS[command])
     return run("forebay", *whole, env=env or environment())
+
+
+def test_every_command_that_calls_a_gateway_is_tried() -> None:
+    installed = {command.name for command in entry_points(group="forebay.commands")}
+    assert installed == COMMANDS.keys() | CALLING_NOTHING
 
 
 @pytest.mark.parametrize("command", COMMANDS)
