@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import http.client
 import json
 import shutil
 import socket
@@ -272,6 +273,22 @@ def outcome(address: str, authority: Authority, client: Issued | None) -> grpc.S
         return code
 
 
+def web_status(address: str, authority: Authority, client: Issued | None) -> int | None:
+    """The HTTP status of the same call over the web front; None if there is no connection."""
+    context = ssl.create_default_context(cafile=str(authority.ca))
+    if client is not None:
+        context.load_cert_chain(client.certificate, client.key)
+    connection = http.client.HTTPSConnection(address, timeout=30, context=context)
+    path, json_type = "/forebay.compute.v1.ComputeService/Add", {"content-type": "application/json"}
+    try:
+        connection.request("POST", path, '{"x": 1, "y": 2}', json_type)
+        return connection.getresponse().status
+    except (ssl.SSLError, ConnectionError, http.client.RemoteDisconnected):
+        return None
+    finally:
+        connection.close()
+
+
 def test_callers_are_those_of_their_certificates(
     up: Up, tmp_path: Path, authority: Authority, server: Issued
 ) -> None:
@@ -292,14 +309,21 @@ def test_callers_are_those_of_their_certificates(
         foreign.issue("foreign", SHOP),
     ]
     files = TlsFiles(tmp_path, server, authority.ca)
-    with forebay_gateway(env={**up.env, **files.variables(), **AUTH}) as (_, address):
-        assert outcome(address, authority, issue("shop", SHOP)) is grpc.StatusCode.OK
+    env = {**up.env, **files.variables(), **AUTH}
+    with forebay_gateway("--web-listen", "127.0.0.1:0", env=env) as (process, address):
+        web = process.wait_for(r"serves browsers on https://(\S+)")[1]
+        shop = issue("shop", SHOP)
+        assert outcome(address, authority, shop) is grpc.StatusCode.OK
+        assert web_status(web, authority, shop) == 200
         for one in lookalikes:
             assert outcome(address, authority, one) is grpc.StatusCode.UNAUTHENTICATED
+            assert web_status(web, authority, one) == 401
         for other in refused:
             assert outcome(address, authority, other) is grpc.StatusCode.UNAVAILABLE
+            assert web_status(web, authority, other) is None
         guest = issue("guest", "spiffe://prod.example/guest/acme/visitor")
         assert outcome(address, authority, guest) is grpc.StatusCode.PERMISSION_DENIED
+        assert web_status(web, authority, guest) == 403
 
 
 # At start
