@@ -28,6 +28,10 @@ def test_every_file_has_the_strict_policy_and_names_no_other_address(page_stack:
         assert file.status == 200, path
         policy = file.headers["content-security-policy"]
         assert "default-src 'none'; script-src 'self'; style-src 'self'" in policy
+        assert {
+            *("frame-ancestors 'none'", "base-uri 'none'", "connect-src 'self'"),
+            *("require-trusted-types-for 'script'", "trusted-types 'none'"),
+        } <= set(policy.split("; "))
         assert "unsafe" not in policy
         assert file.headers["x-content-type-options"] == "nosniff"
         assert get(page_stack.base, path, if_none_match=file.headers["etag"]).status == 304

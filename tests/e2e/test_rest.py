@@ -4,13 +4,21 @@ from __future__ import annotations
 
 import json
 import math
+from base64 import b64decode
+from contextlib import ExitStack
 from typing import Any
 
+import grpc
 import pytest
+from google.rpc import error_details_pb2
 from openapi_spec_validator import validate
 
-from tests.e2e.conftest import Site
+from tests.e2e.conftest import Gateway, Site
 from tests.e2e.web import Web, web_gateway
+from tests.echo.running import ROOT
+from tests.echo.v1.echo_pb2 import EchoRequest
+from tests.echo.v1.echo_pb2_grpc import EchoServiceStub
+from tests.harness import eventually, forebay_gateway
 
 COMPUTE = "/forebay.compute.v1.ComputeService"
 ECHO = "/tests.echo.v1.EchoService"
@@ -107,6 +115,35 @@ def test_the_document_is_valid_and_describes_what_is_served(web: Web) -> None:
     assert "- `DATA_TYPE_FLOAT32`: IEEE 754 single precision" in json.dumps(
         schemas["forebay.compute.v1.DataType"]
     )
+
+
+def test_a_full_gateway_is_429_and_says_when_to_retry(site: Site) -> None:
+    """By REST and by Connect; the caller is new, and other callers have all places."""
+    env = {**site.env, "FOREBAY_MAX_CALLS": "2"}
+    asleep = EchoRequest(act="sleep", seconds=60, count=1)
+    options = [("grpc.use_local_subchannel_pool", 1)]  # on loopback, each connection is a caller
+    with (
+        forebay_gateway("--web-listen", "127.0.0.1:0", env=env, cwd=ROOT) as (gateway, address),
+        ExitStack() as callers,
+    ):
+        web = Web(Gateway(gateway, address), gateway.wait_for(r"browsers on http://(\S+)")[1])
+        calls = []
+        for _ in range(2):
+            channel = callers.enter_context(grpc.insecure_channel(address, options=options))
+            calls.append(EchoServiceStub(channel).ServerStream(asleep))
+            assert "forebay-attached" in dict(calls[-1].initial_metadata())
+        by_rest = web.request("POST", "/v1/add", {"x": 1})
+        assert (by_rest.status, by_rest.json["code"]) == (429, 8)
+        assert by_rest.json["details"][0]["reason"] == "QUEUE_FULL"
+        assert 1 <= int(by_rest.headers["retry-after"]) <= 60
+        by_connect = web.request("POST", f"{COMPUTE}/Add", {"x": 1}, connect_protocol_version="1")
+        assert (by_connect.status, by_connect.json["code"]) == (429, "resource_exhausted")
+        (info,) = (one for one in by_connect.json["details"] if one["type"].endswith("ErrorInfo"))
+        value = b64decode(info["value"] + "==")
+        assert error_details_pb2.ErrorInfo.FromString(value).reason == "QUEUE_FULL"
+        for call in calls:
+            call.cancel()
+        eventually(lambda: web.request("POST", "/v1/add", {"x": 1}).status == 200, "there is room")
 
 
 def test_only_the_document_s_method_is_allowed(web: Web) -> None:

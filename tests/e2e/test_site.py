@@ -50,3 +50,10 @@ def test_the_home_page_has_code_and_a_picture(built: Path) -> None:
     page = (built / "index.html").read_text()
     assert 'src="overview.svg"' in page
     assert "HelloServicer" in page
+
+
+@pytest.mark.parametrize("name", ["dashboard.json", "alerts.yml", "prometheus.yml"])
+def test_the_dashboard_and_the_rules_are_on_the_site(built: Path, name: str) -> None:
+    source = ROOT / "ops" / name
+    assert (built / "source" / "ops" / f"{name}.txt").read_text() == source.read_text()
+    assert f'href="source/ops/{name}.txt"' in (built / "monitoring.html").read_text()

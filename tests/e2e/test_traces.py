@@ -29,6 +29,7 @@ from tests.echo.running import ROOT, echo_environment, echo_gateway, echo_worker
 from tests.echo.v1.echo_pb2 import EchoRequest, EchoStatus
 from tests.echo.v1.echo_pb2_grpc import EchoServiceStub
 from tests.harness import free_port, process, redis_server
+from tests.http_requests import ask
 from tests.otlp import ReceivedSpan, Receiver, otlp_receiver
 from tests.plain.v1 import plain_pb2, plain_pb2_grpc
 
@@ -77,6 +78,7 @@ def parent(number: int, *, sampled: bool = True) -> list[tuple[str, str]]:
 
 
 UNARY, EPHEMERAL, STREAM, RERUN, ATTACHED, PLAIN, UNSAMPLED, FAILED, BATCH = range(9)
+WEB = 50
 
 
 @pytest.fixture(scope="module", params=["prefork", "threads"])
@@ -93,6 +95,7 @@ def run_session(session: Session) -> None:
     with redis_server() as url, ExitStack() as running:
         env = echo_environment(
             FOREBAY_ADMIN_LISTEN=operators,
+            FOREBAY_WEB_LISTEN="127.0.0.1:0",
             FOREBAY_LEDGER_URL=url,
             FOREBAY_SERVICES='["tests.echo.v1.echo_pb2", "tests.plain.v1.plain_pb2"]',
             FOREBAY_LOG_FORMAT="json",
@@ -111,6 +114,7 @@ def run_session(session: Session) -> None:
         with grpc.insecure_channel(address) as channel:
             make_calls(session, EchoServiceStub(channel))
             make_attached_call(session, channel, url)
+            make_web_call(session, gateway.wait_for(r"serves browsers on http://([^\s\"]+)")[1])
             if session.pool == "prefork":  # what runs plain tasks is not ours
                 make_plain_call(session, channel, {**env, "PLAIN_BROKER_URL": url})
         session.found["command"] = run(
@@ -158,6 +162,13 @@ def make_calls(session: Session, stub: EchoServiceStub) -> None:
     ]
     for member in (busy, *members):
         member.result()
+
+
+def make_web_call(session: Session, web: str) -> None:
+    headers = {**dict(parent(WEB)), CALL_ID: "web", "content-type": "application/json"}
+    path = "/tests.echo.v1.EchoService/Unary"
+    answer = ask(web, "POST", path, json.dumps({"act": "log"}), headers, 30)
+    assert answer.status == 200, answer.text
 
 
 def make_attached_call(session: Session, channel: grpc.Channel, url: str) -> None:
@@ -217,6 +228,17 @@ def test_a_durable_calls_spans_are_one_tree_with_the_handlers_own_below(system: 
     assert not server.failed
     assert not consumer.failed
     assert producer["messaging.destination.name"] == "echo"
+
+
+def test_a_call_of_a_browser_has_the_same_spans_and_lines(system: Session) -> None:
+    server, _, consumer = assert_is_whole(system, WEB)
+    assert server.name == "tests.echo.v1.EchoService/Unary"
+    assert (server["forebay.call_id"], server["rpc.response.status_code"]) == ("web", "OK")
+    assert len(system.trace(WEB)) == 3
+    (line,) = [
+        line for line in system.lines("web", system.worker_log) if line["message"] == "no stock"
+    ]
+    assert (line["trace_id"], line["span_id"]) == (TRACE.format(WEB), consumer.id)
 
 
 def test_an_ephemeral_calls_spans_are_one_tree(system: Session) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import http.client
 import json
 import ssl
@@ -54,6 +55,39 @@ def test_a_request_in_base64_may_come_in_parts(web: Site) -> None:
     assert b64encode(framed(b"hello"))[:8] in post(web, "Echo", body, content_type=TEXT).body
     refused = post(web, "Echo", b"!!!", content_type=TEXT)
     assert b"grpc-status: 3" in b64decode(refused.body)
+
+
+def test_a_response_of_connect_is_compressed_for_those_who_accept_it(web: Site) -> None:
+    data = b64encode(bytes(4000)).decode()
+    request = json.dumps({"data": data}).encode()
+    plain = post(web, "Echo", request)
+    assert "content-encoding" not in plain.headers
+    answer = post(web, "Echo", request, accept_encoding="br, gzip")
+    assert answer.headers["content-encoding"] == "gzip"
+    assert len(answer.body) < 200
+    assert gzip.decompress(answer.body) == plain.body
+    small = post(web, "Echo", b"{}", accept_encoding="gzip")
+    assert "content-encoding" not in small.headers
+
+
+@pytest.mark.parametrize(
+    ("content_type", "accept", "encoding"),
+    [
+        ("application/connect+proto", "connect_accept_encoding", "connect-content-encoding"),
+        ("application/grpc-web+proto", "grpc_accept_encoding", "grpc-encoding"),
+    ],
+)
+def test_messages_of_a_stream_are_compressed_for_those_who_accept_it(
+    web: Site, content_type: str, accept: str, encoding: str
+) -> None:
+    plain = post(web, "Count", framed(b"2 4000"), content_type=content_type)
+    answer = post(web, "Count", framed(b"2 4000"), content_type=content_type, **{accept: "gzip"})
+    assert answer.headers[encoding] == "gzip"
+    assert len(answer.body) < 400 < len(plain.body)
+    *messages, _ = frames(answer.body)
+    assert [flags for flags, _ in messages] == [1, 1]
+    *uncompressed, _ = frames(plain.body)
+    assert [(0, gzip.decompress(data)) for _, data in messages] == uncompressed
 
 
 def test_trailing_metadata_and_text_are_as_grpc_has_them(web: Site) -> None:
