@@ -1,8 +1,9 @@
-"""Metrics have the values of what happened."""
+"""Metrics and lines of the log have the values of what happened."""
 
 from __future__ import annotations
 
 import contextlib
+import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,11 +12,12 @@ from typing import Any
 import grpc
 import pytest
 
+from forebay.metadata import CALL_ID
 from tests.echo.gates import Gates
 from tests.echo.running import ROOT, echo_environment, echo_worker
 from tests.echo.v1.echo_pb2 import EchoRequest, Gate
 from tests.echo.v1.echo_pb2_grpc import EchoServiceStub
-from tests.harness import eventually, forebay_gateway, free_port, redis_server
+from tests.harness import Process, eventually, forebay_gateway, free_port, redis_server
 from tests.scraping import Samples, scraped, total
 from tests.tenancy.running import Tenants, answer
 
@@ -43,6 +45,7 @@ class Site:
     admin: str
     worker: str
     tenants: Tenants
+    processes: tuple[Process, Process]
 
     def both(self) -> Samples:
         """The metrics of gateway and worker together; their labels differ by `process`."""
@@ -59,13 +62,16 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     limits = {"acme": {"weight": 1}, "modest": {"in_flight": 1}}
     with redis_server() as url:
         env = echo_environment(
-            FOREBAY_LEDGER_URL=url, FOREBAY_DRAIN_S="0.2", **tenants.settings(**limits)
+            FOREBAY_LEDGER_URL=url,
+            FOREBAY_DRAIN_S="0.2",
+            FOREBAY_LOG_FORMAT="json",
+            **tenants.settings(**limits),
         )
         with (
-            echo_worker(env, "prefork", 1, options=["--metrics", metrics]),
-            forebay_gateway("--admin-listen", admin, env=env, cwd=ROOT) as (_, address),
+            echo_worker(env, "prefork", 1, options=["--metrics", metrics]) as running,
+            forebay_gateway("--admin-listen", admin, env=env, cwd=ROOT) as (gateway, address),
         ):
-            yield Site(address, admin, metrics, tenants)
+            yield Site(address, admin, metrics, tenants, (gateway, running))
 
 
 def test_a_killed_child_is_a_lost_attempt_a_rerun_and_a_message_sent_again(
@@ -83,6 +89,19 @@ def test_a_killed_child_is_a_lost_attempt_a_rerun_and_a_message_sent_again(
         assert len(list(acme.start("Steady", dies_once))) == 1
     one_more = [value + 1 for value in before]
     eventually(lambda: counted() == one_more, f"one more of each than {before}")
+
+
+@pytest.mark.parametrize("name", ["acme", "somebody"])
+def test_lines_of_gateway_and_worker_name_the_tenant(site: Site, tmp_path: Path, name: str) -> None:
+    dies_once = EchoRequest(act="die once", text=str(tmp_path / "died"))
+    with site.tenants.calling(name, site.address) as tenant:
+        call = tenant.start("QuickAgain", dies_once)
+        answer("QuickAgain", call)
+    call_id = dict(call.trailing_metadata())[CALL_ID]
+    for process in site.processes:
+        process.wait_for(f'"call_id": "{call_id}"')
+        lines = [json.loads(line) for line in process.lines if f'"{call_id}"' in line]
+        assert {line["tenant"] for line in lines} == {name}
 
 
 def test_calls_that_run_and_wait_are_seen_at_worker_and_gateway(site: Site, tmp_path: Path) -> None:
