@@ -154,18 +154,8 @@ CLIENTS: dict[str, tuple[Callable[[Settings], None], str, str]] = {
 }
 
 
-SLOW = {name for name in CLIENTS if "celery" in name or "amqp" in name}
-
-
 @pytest.mark.parametrize("fault", ["none", "untrusted", "expired", "of another host"])
-@pytest.mark.parametrize(
-    "client",
-    [
-        # Celery's clients try again for seconds.
-        pytest.param(name, marks=[pytest.mark.variant] if name in SLOW else [])
-        for name in CLIENTS
-    ],
-)
+@pytest.mark.parametrize("client", CLIENTS)
 def test_a_client_verifies_its_server(client: str, fault: str, tmp_path: Path) -> None:
     ours = Authority(tmp_path, "ours")
     authority = Authority(tmp_path, "others") if fault == "untrusted" else ours

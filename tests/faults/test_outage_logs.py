@@ -43,7 +43,8 @@ def test_an_outage_of_40_s_takes_few_lines_and_its_end_is_logged(away: str) -> N
             "worker": working.lines[before["worker"] :],
         }
         servers[away].start()
-        eventually(lambda: BACK[away] in serving.process.output, "it is back")
+        eventually(lambda: BACK[away] in serving.process.output, "the gateway logs the end")
+        eventually(lambda: "again, after" in working.output, "the worker logs the end")
         for name, lines in during.items():
             logged = [line for line in lines if re.search(RECORD, line)]
             assert 0 < len(logged) <= MOST_LINES[name], "".join(lines)
