@@ -7,6 +7,7 @@ import time
 import urllib.request
 from datetime import UTC, datetime, timedelta
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import grpc
@@ -20,7 +21,7 @@ from grpc_reflection.v1alpha.proto_reflection_descriptor_database import (
 )
 
 from forebay.metadata import ATTACHED, CALL_ID
-from tests.contract.plain_site import PlainSite, error_of, wish
+from tests.contract.plain_site import PlainSite, error_of, plain_worker, wish
 from tests.faults.raw_http2 import RawConnection, message, request_headers
 from tests.harness import eventually
 from tests.plain.v1 import plain_pb2 as pb
@@ -238,6 +239,26 @@ def test_a_call_does_not_fail_while_its_task_waits_in_a_worker_for_its_rate_limi
     assert MessageToDict(ended.result())["value"] == 1
     assert waiting.running()
     waiting.cancel()
+
+
+@pytest.mark.variant
+def test_a_call_does_not_fail_while_its_task_waits_in_a_worker_for_a_slot(
+    plain: PlainSite, tmp_path: Path
+) -> None:
+    """The worker has one slot and has prefetched a second task, whose queue wait is 1 s."""
+    begun, gate = tmp_path / "begun", tmp_path / "gate"
+    opened = f"list(iter(lambda: time.sleep(0.05) or Path({str(gate)!r}).exists(), True))"
+    block = wish("evaluate", f"Path({str(begun)!r}).touch() or {opened}")
+    options = ["-Q", "plain-late", "--concurrency", "1", "--prefetch-multiplier", "4"]
+    with plain_worker(plain.env, *options, "--hostname", "prefetching@%h"):
+        blocking = plain.stub.DoLate.future(block, timeout=TIMEOUT_S)
+        eventually(begun.exists, "the slot is taken", TIMEOUT_S)
+        waiting = plain.stub.DoLate.future(wish("answer", 7), timeout=TIMEOUT_S)
+        with pytest.raises(grpc.FutureTimeoutError):
+            waiting.result(timeout=6.0)
+        gate.touch()
+        assert MessageToDict(waiting.result())["value"] == 7
+        blocking.result()
 
 
 @pytest.mark.variant
