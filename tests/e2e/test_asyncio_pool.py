@@ -170,6 +170,7 @@ def test_no_exception_ends_the_event_loop(system: System, act: str) -> None:
             with pytest.raises(grpc.RpcError) as raised:
                 system.stub.Unary(EchoRequest(act=act), timeout=TIMEOUT_S, metadata=metadata)
             assert of_rpc_error(raised.value).reason == "HANDLER_FAILED"
+            system.worker.wait_for(rf"(?s){call}.*Traceback")
             took_ms.append(system.took_ms(call))
         assert min(took_ms) < SOON_MS
     assert system.stub.Unary(EchoRequest(act="loop"), timeout=TIMEOUT_S).text == before

@@ -22,7 +22,7 @@ from tests.harness import BIN, process
 LONG = ["99999999H", "2562047H", "99999999M", "99999999S", "123456789S"]
 SHORT = ["0n", "1n", "0S", "1u"]
 LONG_S = [float("inf"), 1e300, 1e18, 1e10]
-METHODS = ["Unary", "Quick", "ServerStream"]
+METHODS = ["Unary", "Quick", "ServerStream", "ClientStream", "Bidi", "Talk"]
 
 
 @pytest.fixture

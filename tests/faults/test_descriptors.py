@@ -37,8 +37,9 @@ def test_new_callers_are_refused_and_old_ones_served_while_descriptors_are_used_
         stack.enter_context(worker(FOREBAY_LEDGER_URL=ledger.url))
         assert serving.stub.Quick(EchoRequest(text="a"), timeout=TIMEOUT_S).text == "a"
         host, _, port = serving.address.rpartition(":")
+        connections = stack.enter_context(ExitStack())
         for _ in range(CONNECTIONS):
-            connection = stack.enter_context(socket.socket())
+            connection = connections.enter_context(socket.socket())
             connection.connect((host, int(port)))
         serving.process.wait_for("new connections may be refused")
         assert serving.stub.Quick(EchoRequest(text="b"), timeout=TIMEOUT_S).text == "b"
@@ -51,4 +52,8 @@ def test_new_callers_are_refused_and_old_ones_served_while_descriptors_are_used_
             with pytest.raises(grpc.RpcError) as raised:
                 EchoServiceStub(new).Quick(EchoRequest(text="d"), timeout=TIMEOUT_S)
             assert raised.value.code() is grpc.StatusCode.UNAVAILABLE
+        connections.close()
+        serving.process.wait_for("there are file descriptors for connections again")
+        with grpc.insecure_channel(serving.address, options=options) as new:
+            assert EchoServiceStub(new).Quick(EchoRequest(text="e"), timeout=TIMEOUT_S).text == "e"
     assert serving.process.output.count("new connections may be refused") == 1
