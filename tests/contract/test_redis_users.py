@@ -8,7 +8,7 @@ import pytest
 import redis
 
 from tests.commands import Ran, run
-from tests.harness import environment, free_port, redis_server
+from tests.harness import environment, free_port, process, redis_server
 
 ALLOWED = ("~*", "&*", "+@all")
 
@@ -20,11 +20,16 @@ def server() -> Iterator[redis.Redis]:
         yield client
 
 
-def doctor(server: redis.Redis, rules: Sequence[str]) -> Ran:
-    """Runs doctor as a user with these rules."""
+def url_of_user(server: redis.Redis, rules: Sequence[str]) -> str:
+    """The server's URL for a user with these rules."""
     server.execute_command("ACL", "SETUSER", "app", "reset", "on", ">secret", *rules)
     port = server.connection_pool.connection_kwargs["port"]
-    url = f"redis://app:secret@127.0.0.1:{port}/0"
+    return f"redis://app:secret@127.0.0.1:{port}/0"
+
+
+def doctor(server: redis.Redis, rules: Sequence[str]) -> Ran:
+    """Runs doctor as a user with these rules."""
+    url = url_of_user(server, rules)
     command = ("forebay", "doctor", "--ledger-url", url, "--listen", f"127.0.0.1:{free_port()}")
     ran = run(*command, env=environment())
     assert "Traceback" not in ran.out + ran.err
@@ -70,3 +75,30 @@ def test_doctor_works_without_commands_that_calls_do_not_need(
     ran = doctor(server, (*ALLOWED, *rules))
     assert line_of(ran, "ledger").startswith("ok")
     assert line_of(ran, "broker").startswith("ok")
+
+
+GATEWAY = ("forebay", "gateway", "--listen", "127.0.0.1:0")
+WORKER = ("celery", "-A", "forebay_workers", "worker", "-Q", "add", "-l", "INFO", "-c", "1")
+
+
+NO_CHANNELS = ("~*", "resetchannels", "+@all")
+NO_SCRIPTS = (*ALLOWED, "-@scripting")
+
+
+@pytest.mark.variant
+@pytest.mark.parametrize(
+    ("command", "rules", "logged"),
+    [
+        (GATEWAY, NO_CHANNELS, "channel"),
+        (GATEWAY, NO_SCRIPTS, "evalsha"),
+        (WORKER, NO_SCRIPTS, "evalsha"),
+    ],
+)
+def test_a_process_logs_what_its_user_lacks(
+    server: redis.Redis, command: Sequence[str], rules: Sequence[str], logged: str
+) -> None:
+    url = url_of_user(server, rules)
+    with process(*command, env=environment(FOREBAY_LEDGER_URL=url)) as running:
+        running.wait_for(rf"(?i)permission.*{logged}")
+    assert "Traceback" not in running.output
+    assert "secret" not in running.output
