@@ -20,6 +20,7 @@ from google.protobuf.empty_pb2 import Empty
 from forebay.rpc_errors import of_rpc_error
 from forebay_backends.ledger.keys import CallKey
 from forebay_backends.ledger.scripts import LEASE_S
+from tests.echo.gates import Gates
 from tests.echo.running import COROUTINES_APP, echo_environment, echo_gateway, echo_worker
 from tests.echo.v1.echo_pb2 import EchoRequest
 from tests.echo.v1.echo_pb2_grpc import EchoServiceStub
@@ -192,6 +193,21 @@ def test_a_call_is_kept_while_a_handler_blocks_the_loop_for_longer_than_a_lease(
     assert not [*call]
     for ended in (call, waiting):
         assert dict(ended.trailing_metadata())["forebay-attempts"] == "1"
+
+
+@pytest.mark.variant
+def test_an_ephemeral_call_is_kept_while_a_handler_blocks_the_loop_for_longer_than_a_lease(
+    system: System, tmp_path: Path
+) -> None:
+    gates, received = Gates(tmp_path), system.worker.output.count(" received")
+    waiting = gates.call(system.stub, "QuickAgain", "beside")
+    eventually(lambda: bool(gates.begun()), "its handler waits")
+    blocking = EchoRequest(act="insist", seconds=LEASE_S + 4, text="x")
+    assert system.stub.QuickAgain(blocking, timeout=TIMEOUT_S).text == "x"
+    gates.open("beside")
+    assert waiting.result().text == "beside"
+    assert gates.noted() == [("beside", "begins"), ("beside", "ends")]
+    assert system.worker.output.count(" received") == received + 2, "each has run once"
 
 
 def test_lines_that_tasks_of_a_handler_log_show_its_call(system: System) -> None:

@@ -9,7 +9,8 @@ import grpc
 import pytest
 import redis
 
-from tests.faults.fleet import ROOT, FleetMonitor
+from tests.echo.running import ROOT
+from tests.faults.fleet import FleetMonitor
 from tests.harness import environment, forebay_gateway, short_folder
 
 GRACE_S = 1.0

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 from contextlib import ExitStack
-from pathlib import Path
 from typing import Any
 
 import grpc
 import redis
 
 from forebay_backends.ledger.keys import CallKey
+from tests.echo.running import COROUTINES_APP, ECHO_APP, echo_worker
 from tests.echo.v1.echo_pb2_grpc import EchoServiceStub
-from tests.harness import Process, process
-
-ROOT = Path(__file__).parents[2]
+from tests.harness import Process
 
 
 class FleetMonitor:
@@ -24,22 +22,11 @@ class FleetMonitor:
         self.stub = EchoServiceStub(channel)
         self.ledger = ledger
         self._workers = ExitStack()
-        self._started = 0
 
     def worker(self, pool: str = "prefork", concurrency: int = 1) -> Process:
-        """Starts another worker; returns when it is ready."""
-        self._started += 1
-        child = self._workers.enter_context(
-            process(
-                *["celery", "-A", "tests.echo.worker", "worker", "-Q", "echo", "-l", "INFO"],
-                *["--pool", pool, "--concurrency", str(concurrency), "-n", f"w{self._started}@%h"],
-                *["--without-mingle", "--without-gossip"],
-                env=self._env,
-                cwd=ROOT,
-            )
-        )
-        child.wait_for(r" ready\.")
-        return child
+        """Starts another worker; returns when it is ready. On asyncio, handlers are coroutines."""
+        app = COROUTINES_APP if pool == "asyncio" else ECHO_APP
+        return self._workers.enter_context(echo_worker(self._env, pool, concurrency, app))
 
     def record(self, call_id: str) -> dict[str, str]:
         """The call's record."""

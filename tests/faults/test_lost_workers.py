@@ -19,6 +19,8 @@ from tests.faults.fleet import FleetMonitor
 from tests.faults.losing import TIMEOUT_S, calling, kill_worker, pool_children
 from tests.harness import eventually
 
+POOLS = ("threads", "solo", "asyncio")
+
 
 def indexes(fleet: FleetMonitor, call_id: str, count: int, seconds: float) -> list[int]:
     """The indexes of a steady stream's stored items."""
@@ -64,7 +66,7 @@ def any_running(fleet: FleetMonitor) -> bool:
 
 @pytest.mark.parametrize(
     "pool",
-    ["prefork", *(pytest.param(pool, marks=pytest.mark.variant) for pool in ("threads", "solo"))],
+    ["prefork", *(pytest.param(pool, marks=pytest.mark.variant) for pool in POOLS)],
 )
 def test_a_killed_workers_calls_run_elsewhere(fleet: FleetMonitor, pool: str) -> None:
     first = fleet.worker(pool)

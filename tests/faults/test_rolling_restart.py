@@ -12,11 +12,11 @@ from contextlib import ExitStack, contextmanager
 import grpc
 import pytest
 
+from tests.echo.running import ROOT
 from tests.echo.v1.echo_pb2 import EchoRequest
 from tests.echo.v1.echo_pb2_grpc import EchoServiceStub
 from tests.faults.backend import server
 from tests.faults.echoes import worker
-from tests.faults.fleet import ROOT
 from tests.faults.proxies import PROXIES, proxy
 from tests.harness import Process, environment, eventually, forebay_gateway, free_port
 
