@@ -5,10 +5,11 @@ from __future__ import annotations
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, cast
 
 import grpc
 import pytest
+import redis
 from google.api_core import exceptions
 from google.api_core.operations_v1 import OperationsClient
 from google.longrunning.operations_pb2 import Operation
@@ -27,6 +28,19 @@ LONG = 9_000_000
 
 def new_id() -> str:
     return f"op-{uuid.uuid4()}"
+
+
+@contextmanager
+def accepting_nothing(server: redis.Redis, queue: str) -> Iterator[None]:
+    """Fails if the block leaves a new record in the ledger, or a message in the queue."""
+
+    def found(pattern: str) -> set[bytes]:
+        return set(cast("list[bytes]", server.keys(pattern)))
+
+    records = found("*:call:*")
+    yield
+    assert found("*:call:*") <= records
+    eventually(lambda: not found(f"{queue}*"), "the queue is empty")
 
 
 def named(call_id: str) -> tuple[tuple[str, str], ...]:

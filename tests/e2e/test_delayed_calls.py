@@ -14,7 +14,7 @@ from google.api_core.operations_v1 import OperationsClient
 from forebay.rpc_errors import of_rpc_error
 from tests.commands import run
 from tests.e2e.conftest import Site
-from tests.e2e.known_calls import metadata_of, new_id, state_of
+from tests.e2e.known_calls import accepting_nothing, metadata_of, new_id, state_of
 from tests.echo.v1.echo_pb2 import EchoRequest
 from tests.echo.v1.echo_pb2_grpc import EchoServiceStub
 from tests.harness import LATE_START_S, eventually
@@ -205,7 +205,8 @@ BAD: dict[str, tuple[str, dict[str, str], str]] = {
 @pytest.mark.parametrize("case", BAD)
 def test_a_delay_that_can_not_be_is_refused_with_its_reason(site: Site, case: str) -> None:
     method, when, expected = BAD[case]
-    with grpc.insecure_channel(site.targets(1)[0]) as channel:
+    address = site.targets(1)[0]
+    with accepting_nothing(site.ledger, "echo"), grpc.insecure_channel(address) as channel:
         call: Any = getattr(EchoServiceStub(channel), method)
         request = iter([ONE]) if method in ("ClientStream", "Talk") else ONE
         call = call if method == "Talk" else call.future

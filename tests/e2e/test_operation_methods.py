@@ -9,13 +9,14 @@ from typing import Any
 
 import grpc
 import pytest
+import redis
 from google.api_core import exceptions, operation
 from google.longrunning import operations_pb2
 from google.protobuf import empty_pb2
 
 import forebay
 from forebay.rpc_errors import of_rpc_error
-from tests.e2e.known_calls import infos_of, metadata_of, new_id, refusal
+from tests.e2e.known_calls import accepting_nothing, infos_of, metadata_of, new_id, refusal
 from tests.harness import eventually
 from tests.reports.running import SERVICE, TIMEOUT_S, Reports
 from tests.reports.v1 import reports_pb2 as pb
@@ -105,7 +106,11 @@ def test_the_same_request_id_is_the_same_operation(reports: Reports, gate: Path)
 def test_a_bad_request_id_is_refused_with_its_field(
     reports: Reports, method: str, request_: Any
 ) -> None:
-    with pytest.raises(grpc.RpcError) as raised:
+    with (
+        redis.Redis(unix_socket_path=f"{reports.env['FOREBAY_DATA_DIR']}/ledger.sock") as server,
+        accepting_nothing(server, "reports"),
+        pytest.raises(grpc.RpcError) as raised,
+    ):
         getattr(reports.stub, method)(request_, timeout=TIMEOUT_S)
     error = of_rpc_error(raised.value)
     assert (error.code_name, error.reason) == ("INVALID_ARGUMENT", "INVALID_REQUEST")

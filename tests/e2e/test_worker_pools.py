@@ -4,11 +4,21 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import grpc
 import pytest
 
-from tests.echo.running import ROOT, echo_environment
+from tests.echo.running import (
+    COROUTINES_APP,
+    ROOT,
+    echo_environment,
+    echo_gateway,
+    echo_worker,
+)
+from tests.echo.v1.echo_pb2 import EchoRequest
+from tests.echo.v1.echo_pb2_grpc import EchoServiceStub
 from tests.harness import process, short_folder
 
+TIMEOUT_S = 60.0
 PATCHED = """
 from gevent import monkey
 monkey.patch_all()
@@ -31,6 +41,19 @@ def test_a_worker_with_a_pool_of_green_threads_exits_with_advice() -> None:
     assert "the pool gevent is not supported" in output
     assert "prefork, threads and solo" in output
     assert "--pool threads" in output
+
+
+@pytest.mark.variant
+def test_a_call_that_waits_while_a_worker_is_refused_runs_on_the_next_one() -> None:
+    with short_folder() as folder:
+        env = echo_environment(FOREBAY_DATA_DIR=str(folder / "data"))
+        with echo_gateway(env) as (_, address), grpc.insecure_channel(address) as channel:
+            call = EchoServiceStub(channel).ServerStream(EchoRequest(count=1), timeout=TIMEOUT_S)
+            assert dict(call.initial_metadata())["forebay-attached"] == "new"
+            refused(COROUTINES_APP, "--pool", "gevent", folder=folder)
+            with echo_worker(env, "asyncio", app=COROUTINES_APP):
+                assert [response.index for response in call] == [0]
+            assert dict(call.trailing_metadata())["forebay-attempts"] == "1"
 
 
 @pytest.mark.parametrize("pool", ["threads", "prefork", "solo"])
