@@ -68,10 +68,11 @@ def test_the_task_is_told_of_a_success_with_its_times(site: Site) -> None:
     assert all(time.endswith("Z") for time in times)
 
 
-def test_the_task_is_told_of_a_failure_and_of_a_deadline(site: Site) -> None:
+def test_the_task_is_told_once_of_a_failure_and_of_a_deadline(site: Site) -> None:
     failed, late = new_id(), new_id()
     assert call(site.address, failed, ABORTS) is grpc.StatusCode.NOT_FOUND
-    assert site.told.of(failed)["state"] == "FAILED"
+    ending = site.told.of(failed)
+    assert (ending["state"], ending["reason"]) == ("FAILED", None)
     code = call(
         *(site.address, late, SLEEPS + 60_000),
         timeout=1.0,
@@ -83,6 +84,20 @@ def test_the_task_is_told_of_a_failure_and_of_a_deadline(site: Site) -> None:
         ("EXPIRED", "DEADLINE_EXCEEDED"),
         ("CANCELLED", "CANCELLED"),
     )
+    assert [len(site.told.all(name)) for name in (failed, late)] == [1, 1]
+
+
+@pytest.mark.variant
+def test_the_task_is_told_why_forebay_ended_a_call(
+    deserted: dict[str, str], tmp_path: Path
+) -> None:
+    name = new_id()
+    told = Told(tmp_path, {**deserted, "FOREBAY_QUEUE_WAIT_S": "1"})
+    with told.worker(*ENDS), told.gateway() as (_, address):
+        left(address, name)
+        ending = told.of(name)
+    assert (ending["state"], ending["reason"]) == ("FAILED", "NO_WORKERS")
+    assert ending["begin_time"] is None
 
 
 def test_the_task_is_told_of_a_cancelled_call_that_never_ran(site: Site) -> None:
