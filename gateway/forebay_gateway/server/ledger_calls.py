@@ -122,7 +122,7 @@ class LedgerCalls:
         health = self.fleet.health
         return {
             "forebay_ledger_up": {(): health.answers("ledger")},
-            "forebay_broker_up": {(): health.answers("ledger")},
+            "forebay_broker_up": {(): health.answers("broker")},
             "forebay_watches": {(): self._watches.count},
         }
 
