@@ -196,8 +196,14 @@ class BlockingLedger:
 
     def set_once(self, name: str, value: bytes, for_ms: int) -> bytes:
         """Sets a key for a time, unless it is set; returns its value. Raises BackendUnavailable."""
+        key = self.name(name)
         with self._mapped_errors():
-            earlier = self.redis.set(self.name(name), value, px=for_ms, nx=True, get=True)
+            if self._is_cluster:
+                earlier = self.redis.set(key, value, px=for_ms, nx=True, get=True)
+            else:
+                (earlier,) = self._exchange([("SET", key, value, "NX", "GET", "PX", for_ms)])
+            if isinstance(earlier, Exception):
+                raise earlier
         return value if earlier is None else bytes(earlier)
 
     def publish(self, channel: str, frame: bytes) -> int:
