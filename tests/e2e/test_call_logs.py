@@ -20,6 +20,7 @@ import pytest
 from google.protobuf.json_format import ParseDict
 
 from forebay.metadata import CALL_ID
+from tests.echo.gates import Gates
 from tests.echo.running import (
     COROUTINES_APP,
     ECHO_APP,
@@ -30,7 +31,7 @@ from tests.echo.running import (
 )
 from tests.echo.v1.echo_pb2 import EchoRequest, EchoStatus, Gate
 from tests.echo.v1.echo_pb2_grpc import EchoServiceStub
-from tests.harness import Process, process, redis_server
+from tests.harness import Process, eventually, process, redis_server
 from tests.plain.v1 import plain_pb2, plain_pb2_grpc
 
 pytestmark = pytest.mark.variant
@@ -140,6 +141,21 @@ class Caller:
         self.worker.wait_for(f"printed {shown(name)}")
         call.cancel()
 
+    def cancelled_early(self, name: str) -> None:
+        """A call that is cancelled while its worker has no slot for it."""
+        gates = Gates(self.session.folder)
+        busy = gates.call(self.stub, "Unary", "busy")
+        eventually(lambda: gates.begun() == ["busy"], "the slot is taken")
+        call_id = self.session.ids[name] = f"call-{name}"
+        metadata = self.session.metadata(name, (CALL_ID, call_id))
+        call = self.stub.Unary.future(EchoRequest(), metadata=metadata, timeout=TIMEOUT_S)
+        self.worker.wait_for(rf"{call_id}\] received")
+        call.cancel()
+        self.worker.wait_for(f"{call_id}: its lease is lost")
+        gates.open("busy")
+        self.worker.wait_for(f"{call_id} is not begun")
+        busy.result()
+
     def batch(self) -> None:
         """Calls share messages when it is known how long they take, and the slots are busy."""
         self.unary(self.stub.QuickAgain, "alone")
@@ -167,6 +183,7 @@ def session(request: pytest.FixtureRequest, tmp_path_factory: Any) -> Session:
     with redis_server() as url, ExitStack() as running:
         env = echo_environment(
             FOREBAY_LEDGER_URL=url,
+            FOREBAY_LINGER_S="0",
             FOREBAY_SERVICES='["tests.echo.v1.echo_pb2", "tests.plain.v1.plain_pb2"]',
             FOREBAY_LOG_FORMAT="json",
             FOREBAY_LOG_LEVEL="DEBUG",
@@ -212,6 +229,8 @@ def make_calls(caller: Caller) -> None:
     caller.unary(stub.Unary, "durable-exit", act="exit")
     caller.cancelled(stub.Quick, "ephemeral-cancelled")
     caller.cancelled(stub.Unary, "durable-cancelled")
+    if caller.session.pool != "prefork":  # it takes no message while its slot is busy
+        caller.cancelled_early("cancelled-early")
 
 
 def make_plain_calls(caller: Caller, env: dict[str, str]) -> None:

@@ -106,6 +106,19 @@ def test_an_unsampled_call_carries_that_to_the_worker_which_makes_no_span() -> N
 
 
 @pytest.mark.parametrize(("flags", "count"), [("01", 1), ("00", 0)])
+def test_an_rpc_that_attaches_to_a_call_has_a_link_if_the_call_is_sampled(
+    flags: str, count: int
+) -> None:
+    traced = Traced()
+    rpc = traced.tracing.rpc("shop.Orders.Place", (), lambda: True)
+    (_, call), *_ = context(flags)
+    rpc.attached(str(call))
+    rpc.end("a", "OK")
+    (server,) = traced.spans
+    assert len(server.links) == count
+
+
+@pytest.mark.parametrize(("flags", "count"), [("01", 1), ("00", 0)])
 def test_a_later_attempt_is_sampled_as_its_call_was_and_has_its_own_trace(
     flags: str, count: int
 ) -> None:
