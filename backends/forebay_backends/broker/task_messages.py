@@ -146,7 +146,9 @@ def call_message(
     attempt.
     """
     task_id = call.task_id if attempt == 1 else f"{call.task_id}#{attempt}"
-    kwargs = {"call": str(call), "attempt": attempt, **_traces([traceparent])}
+    kwargs: dict[str, Any] = {"call": str(call), "attempt": attempt}
+    if traceparent:
+        kwargs["traceparents"] = [traceparent]
     return TaskMessage(task_id, task, queue, priority, kwargs)
 
 
@@ -163,13 +165,10 @@ def calls_message(
 
     `traceparents` are those of the calls, in the same order.
     """
-    kwargs = {"calls": [str(call) for call in calls], **_traces(traceparents)}
+    kwargs = {"calls": [str(call) for call in calls]}
+    if any(traceparents):
+        kwargs["traceparents"] = [*traceparents]
     return TaskMessage(message_id, task, queue, priority, kwargs)
-
-
-def _traces(traceparents: Sequence[str]) -> dict[str, Any]:
-    """The argument that has the traces of durable calls; nothing if none has a trace."""
-    return {"traceparents": [*traceparents]} if any(traceparents) else {}
 
 
 def batch_message(

@@ -111,8 +111,14 @@ def call_of_task(task_id: str) -> tuple[str, str]:
 
 
 def stored_traceparent(metadata: call_pb2.Metadata) -> str:
-    """The trace context in stored metadata; empty without one."""
-    return traceparent_of((entry.key, entry.value) for entry in metadata.entries)
+    """The trace context in stored metadata; empty without one.
+
+    Not by `traceparent_of`, which would take twice the CPU.
+    """
+    for entry in metadata.entries:
+        if entry.key == TRACEPARENT:
+            return entry.value.decode("ascii", "replace")
+    return ""
 
 
 def traceparent_of(pairs: Iterable[tuple[str, str | bytes]]) -> str:

@@ -156,7 +156,10 @@ def traceparents_of(kwargs: Mapping[str, Any], attempts: Iterable[Attempt]) -> d
 
     An older gateway's messages have none.
     """
-    found = zip(attempts, kwargs.get("traceparents", ()), strict=False)
+    given = kwargs.get("traceparents")
+    if not given:
+        return {}
+    found = zip(attempts, given, strict=False)
     return {call: str(traceparent) for (call, _), traceparent in found if traceparent}
 
 
