@@ -6,6 +6,10 @@ flight: the next call is sent at once. With 4 batches in flight, calls gather un
 batches is done, or until the oldest call has waited for `MAX_DELAY_S`. So an idle gateway adds
 no delay, a busy one sends more calls in a message, and lost batches delay nothing for longer.
 
+"At once" is in the next turn of the event loop, so that the calls of one turn share a message: when
+requests of many callers arrive together, the first would otherwise be sent alone, and the others
+would gather behind it.
+
 One slot runs a batch, one call after the other. So a batch holds no more calls than run in
 `MAX_RUN_S`, by the average of recent calls of the method, and no more than an equal share of the
 waiting calls for each free slot (guided self-scheduling: Polychronopoulos and Kuck, "Guided
@@ -151,6 +155,8 @@ class Batcher(Generic[C]):
         self._send = send
         self._queues: dict[tuple[str, int], BatchQueue[C]] = {}
         self._timers: dict[BatchQueue[C], asyncio.TimerHandle] = {}
+        self._added: set[BatchQueue[C]] = set()
+        """The queues that got calls in this turn of the event loop."""
 
     def queue_of(self, method: Method, priority: int) -> BatchQueue[C]:
         key = method.name, priority
@@ -162,6 +168,12 @@ class Batcher(Generic[C]):
         """Sends the call now or later, alone or in a batch."""
         queue = self.queue_of(method, priority)
         queue.add(call)
+        if queue not in self._added:
+            self._added.add(queue)
+            asyncio.get_running_loop().call_soon(self._send_added, queue)
+
+    def _send_added(self, queue: BatchQueue[C]) -> None:
+        self._added.discard(queue)
         self._send_due(queue)
 
     def on_batch_done(self, queue: BatchQueue[C], batch: Hashable) -> None:

@@ -198,6 +198,9 @@ async def test_calls_whose_callers_disconnected_are_not_sent(fake_queue: FakeClo
     assert list(batch.calls) == ["2", "4"]
 
 
+BATCHED = replace(ADD, route=replace(ADD.route, max_batch=MOST))
+
+
 class Sender:
     """Sends the calls of a batcher, each queue's batches until `done`."""
 
@@ -208,9 +211,8 @@ class Sender:
 
     def submit(self, name: str, priority: int = 0) -> None:
         member = call_pb2.BatchMember(call_id=name)
-        method = replace(ADD, route=replace(ADD.route, max_batch=MOST))
-        call = EphemeralCall(method, priority, member, b"", time.monotonic())
-        self.batcher.submit(method, priority, call)
+        call = EphemeralCall(BATCHED, priority, member, b"", time.monotonic())
+        self.batcher.submit(BATCHED, priority, call)
 
     def done(self, batch: str) -> None:
         self.batcher.on_batch_done(self.batcher.queue_of(ADD, 0), batch)
@@ -233,17 +235,32 @@ async def test_calls_that_wait_are_sent_when_a_batch_is_done() -> None:
     sender = Sender()
     for name in "abc":
         sender.submit(name)
+    await asyncio.sleep(0)
     assert sender.sent == [["a"]]
     sender.submit("urgent", priority=1)
+    await asyncio.sleep(0)
     assert sender.sent == [["a"], ["urgent"]]
     sender.done("a")
     assert sender.sent[2:] == [["b", "c"]]
+
+
+async def test_calls_of_one_turn_of_the_event_loop_are_sent_together() -> None:
+    sender = Sender()
+    sender.batcher.queue_of(BATCHED, 0).record_run_time(0.0)
+    for turn in (["a", "b"], ["c"]):
+        for name in turn:
+            sender.submit(name)
+        await asyncio.sleep(0)
+        assert sender.sent == [["a", "b"]]
+    sender.done("a")
+    assert sender.sent == [["a", "b"], ["c"]]
 
 
 async def test_calls_that_wait_are_sent_after_the_maximum_delay() -> None:
     sender = Sender()
     for name in "abc":
         sender.submit(name)
+    await asyncio.sleep(0)
     for batch in (["b", "c"], ["d"]):
         sender.was_sent.clear()
         await asyncio.wait_for(sender.was_sent.wait(), 20.0)
