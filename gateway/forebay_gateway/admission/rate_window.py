@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from math import inf
 
 
-@dataclass(frozen=True)
+@dataclass(slots=True)
 class _Sample:
     """Running totals: events, and the time that they are divided by."""
 
@@ -63,11 +63,12 @@ class RateWindow:
         last = self._samples[-1]
         if busy_s is None:
             busy_s = now_s - last.at_s
-        sample = _Sample(now_s, last.events + events, last.busy_s + busy_s)
         if len(self._samples) > 1 and now_s - self._samples[-2].at_s < self._resolution_s:
-            self._samples[-1] = sample
+            last.at_s = now_s
+            last.events += events
+            last.busy_s += busy_s
         else:
-            self._samples.append(sample)
+            self._samples.append(_Sample(now_s, last.events + events, last.busy_s + busy_s))
         while len(self._samples) > 2 and self._is_enough(self._samples[1]):
             self._samples.popleft()
 

@@ -27,6 +27,12 @@ class _Stage(Enum):
     GONE = auto()
 
 
+# Names of the module, because an attribute of an Enum takes 0.1 µs, and a call needs a dozen.
+_NEW, _HELD, _SENT, _RUNNING, _GONE = _Stage
+_IN_BROKER = (_SENT, _RUNNING)
+_NOT_BEGUN = (_NEW, _HELD, _SENT)
+
+
 class QueueEntry:
     """A call in a fair queue. `send` is called when it may go to the broker.
 
@@ -53,7 +59,7 @@ class QueueEntry:
         self._cost = cost
         self._on_begun = on_begun
         self._paid = 0.0
-        self._stage = _Stage.NEW
+        self._stage = _NEW
 
     def cost(self) -> float:
         """The part of a message that the call takes."""
@@ -62,12 +68,12 @@ class QueueEntry:
     @property
     def is_held(self) -> bool:
         """Whether the call is not in the broker yet."""
-        return self._stage is _Stage.HELD
+        return self._stage is _HELD
 
     @property
     def is_gone(self) -> bool:
         """Whether the call has left."""
-        return self._stage is _Stage.GONE
+        return self._stage is _GONE
 
 
 class FairQueue:
@@ -103,20 +109,20 @@ class FairQueue:
             self._let_out(entry)
             self._presume_running(slots)
         else:
-            entry._stage = _Stage.HELD
+            entry._stage = _HELD
             self._held.add(entry)
 
     def leave(self, entry: QueueEntry) -> None:
         """Removes a call that has ended, or that its caller gave up. A repeat has no effect."""
-        stage, entry._stage = entry._stage, _Stage.GONE
-        if stage is _Stage.HELD:
+        stage, entry._stage = entry._stage, _GONE
+        if stage is _HELD:
             self._held.remove(entry)
-        elif stage in (_Stage.SENT, _Stage.RUNNING):
+        elif stage in _IN_BROKER:
             self._in_broker -= entry._paid
-            if stage is _Stage.RUNNING:
+            if stage is _RUNNING:
                 self._running -= entry._paid
             self._sent.pop(entry, None)
-        if stage in (_Stage.NEW, _Stage.HELD, _Stage.SENT):
+        if stage in _NOT_BEGUN:
             entry._on_begun()
 
     def next(self, slots: int) -> QueueEntry | None:
@@ -131,7 +137,7 @@ class FairQueue:
         return self._in_broker < WINDOW * max(slots, 1) - ROUNDING
 
     def _let_out(self, entry: QueueEntry) -> None:
-        entry._stage = _Stage.SENT
+        entry._stage = _SENT
         entry._paid = entry.cost()
         self._in_broker += entry._paid
         self._sent[entry] = None
@@ -140,6 +146,6 @@ class FairQueue:
         while self._sent and self._running < slots - ROUNDING:
             entry = next(iter(self._sent))
             del self._sent[entry]
-            entry._stage = _Stage.RUNNING
+            entry._stage = _RUNNING
             self._running += entry._paid
             entry._on_begun()

@@ -228,8 +228,10 @@ class TenantQuotas:
             await self._exchange(tenant)
 
     def _ask_if_low(self, tenant: _Tenant, share: Share) -> None:
+        if not share.is_low:
+            return
         now = self._clock()
-        if share.is_low and now - tenant.low_at > _LOW_INTERVAL_S and not tenant.use.is_tight(now):
+        if now - tenant.low_at > _LOW_INTERVAL_S and not tenant.use.is_tight(now):
             tenant.low_at = now
             self._background_tasks.start(self._exchange_locked(tenant))
 
