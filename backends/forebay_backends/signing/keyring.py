@@ -60,7 +60,7 @@ class Keyring:
         path: Path | None = None,
         on_refused: OnRefused | None = None,
     ) -> None:
-        self._keys = keys
+        self._use(keys)
         self.is_on = bool(keys.secrets)
         self.is_required = required and self.is_on
         self._on_refused = on_refused
@@ -86,17 +86,17 @@ class Keyring:
 
     def sign(self, content: bytes, kind: str, *names: object) -> tuple[str, bytes]:
         """The id of the key that signs, and the signature."""
-        key_id, secret = next(iter(self._keys.secrets.items()))
-        return key_id, _mac(secret, content, kind, names)
+        key_id, keyed = next(iter(self._keyed.items()))
+        return key_id, _mac(keyed, content, kind, names)
 
     def verify(
         self, key_id: str, signature: bytes, content: bytes, kind: str, *names: object
     ) -> None:
         """Raises SignatureError for a signature that is not that of the content in its place."""
-        secret = self._keys.secrets.get(key_id)
-        if secret is None:
+        keyed = self._keyed.get(key_id)
+        if keyed is None:
             raise SignatureError("unknown key", f"the {kind} is signed by a key unknown here")
-        if not hmac.compare_digest(_mac(secret, content, kind, names), signature):
+        if not hmac.compare_digest(_mac(keyed, content, kind, names), signature):
             raise SignatureError("altered", f"the signature of the {kind} does not fit it")
 
     def unsigned(self, kind: str) -> None:
@@ -134,7 +134,14 @@ class Keyring:
             _log.warning("a message is refused: %s", error)
 
     def _load(self, path: Path) -> None:
-        self._keys = _read(path)
+        self._use(_read(path))
+
+    def _use(self, keys: SigningKeys) -> None:
+        self._keys = keys
+        # Copied for each signature: `hmac.digest` would prepare hash and key anew.
+        self._keyed = {
+            key_id: hmac.new(secret, digestmod="sha256") for key_id, secret in keys.secrets.items()
+        }
 
 
 NO_KEYS = Keyring()
@@ -155,7 +162,9 @@ def _read(path: Path) -> SigningKeys:
         raise ValueError("it is not UTF-8") from None
 
 
-def _mac(secret: bytes, content: bytes, kind: str, names: tuple[object, ...]) -> bytes:
+def _mac(keyed: hmac.HMAC, content: bytes, kind: str, names: tuple[object, ...]) -> bytes:
     words = (kind, *map(str, names))
     place = "".join(f"{len(word)}:{word}" for word in words).encode()
-    return hmac.digest(secret, place + hashlib.sha256(content).digest(), "sha256")
+    made = keyed.copy()
+    made.update(place + hashlib.sha256(content).digest())
+    return made.digest()
