@@ -10,8 +10,10 @@ delete this module when Python 3.11 is dropped.
 from __future__ import annotations
 
 import socket
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any
+
+from redis import exceptions as redis_errors
 
 _CHUNK_BYTES = 256 << 10
 _SEND_BUFFER_BYTES = 4 << 20
@@ -20,7 +22,7 @@ _SEND_BUFFER_BYTES = 4 << 20
 def chunked(connection_class: type[Any]) -> type[Any]:
     """A subclass of one of redis-py's asyncio connection classes that sends in chunks.
 
-    It overrides private methods of redis-py 5.2 to 8; a test checks that redis-py calls them.
+    It overrides a private method of redis-py 5.2 to 8; a test checks that redis-py has it.
     """
 
     class ChunkedConnection(connection_class):  # type: ignore[misc]
@@ -30,11 +32,24 @@ def chunked(connection_class: type[Any]) -> type[Any]:
             if sock.family is socket.AF_UNIX:  # the kernel grows TCP buffers by itself
                 sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _SEND_BUFFER_BYTES)
 
-        async def _send_packed_command(self, command: Iterable[bytes]) -> None:
-            for part in command:
-                view = memoryview(part)
-                for start in range(0, len(view), _CHUNK_BYTES):
-                    self._writer.write(view[start : start + _CHUNK_BYTES])
-                    await self._writer.drain()
+        async def send_packed_command(
+            self, command: Iterable[bytes], check_health: bool = True
+        ) -> None:
+            first, *others = _chunks(command)
+            await super().send_packed_command([first], check_health)
+            for chunk in others:
+                if not self.is_connected:  # redis-py would send the rest on a new connection
+                    raise redis_errors.ConnectionError("it was closed within a command")
+                await super().send_packed_command([chunk], check_health)
 
     return ChunkedConnection
+
+
+def _chunks(command: Iterable[bytes]) -> Iterator[bytes | memoryview]:
+    for part in command:
+        if len(part) <= _CHUNK_BYTES:
+            yield part
+            continue
+        view = memoryview(part)
+        for start in range(0, len(view), _CHUNK_BYTES):
+            yield view[start : start + _CHUNK_BYTES]

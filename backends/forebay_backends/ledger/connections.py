@@ -66,7 +66,11 @@ def server_of(server: RedisServer | str) -> RedisServer:
 
 
 def asyncio_client(server: RedisServer) -> Any:
-    """A client for commands; a `redis.asyncio.Redis` or `RedisCluster`."""
+    """A client for commands; a `redis.asyncio.Redis` or `RedisCluster`.
+
+    Only a cluster's client bounds sends and replies by itself: that takes a task for each send and
+    a timer for each reply. `Ledger.within_timeout` bounds all commands.
+    """
     options = _options(server)
     if server.kind is Kind.CLUSTER:
         nodes = [redis.asyncio.cluster.ClusterNode(*address) for address in server.hosts]
@@ -79,6 +83,7 @@ def asyncio_client(server: RedisServer) -> Any:
             **options,
         )
     options |= {
+        "socket_timeout": None,
         "max_connections": _MAX_CONNECTIONS,
         "timeout": COMMAND_TIMEOUT_S,
         "retry": AsyncioRetry(NoBackoff(), 1, _RETRIED),

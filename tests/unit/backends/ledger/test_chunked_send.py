@@ -3,43 +3,49 @@
 from __future__ import annotations
 
 import inspect
+from collections.abc import Iterable
 
+import pytest
+import redis
 from redis.asyncio.connection import Connection, UnixDomainSocketConnection
 
 from forebay_backends.ledger.chunked_send import chunked
 
 
-class Writer:
-    """Records writes, and each drain as None."""
-
-    def __init__(self) -> None:
-        self.steps: list[bytes | None] = []
-
-    def write(self, data: bytes | memoryview) -> None:
-        self.steps.append(bytes(data))
-
-    async def drain(self) -> None:
-        self.steps.append(None)
-
-
 class Connected:
-    """The part of redis-py's connection that sends."""
+    """The part of redis-py's connection that sends; it is closed after `lasts` sends."""
 
-    def __init__(self) -> None:
-        self._writer = Writer()
+    def __init__(self, lasts: int = 100) -> None:
+        self.sent: list[bytes] = []
+        self._lasts = lasts
+
+    @property
+    def is_connected(self) -> bool:
+        return len(self.sent) < self._lasts
+
+    async def send_packed_command(
+        self, command: Iterable[bytes | memoryview], check_health: bool = True
+    ) -> None:
+        self.sent.append(b"".join(command))
 
 
-async def test_a_large_argument_is_sent_in_chunks_with_a_drain_after_each() -> None:
+COMMAND = [b"head", bytes(range(256)) * 4096, b"tail"]
+
+
+async def test_a_large_argument_is_sent_in_chunks() -> None:
     connection = chunked(Connected)()
-    large = bytes(range(256)) * 4096
-    await connection._send_packed_command([b"head", large, b"tail"])
-    chunks, drains = connection._writer.steps[::2], connection._writer.steps[1::2]
-    assert b"".join(chunks) == b"head" + large + b"tail"
-    assert max(map(len, chunks)) <= 256 << 10
-    assert drains == [None] * len(chunks)
+    await connection.send_packed_command(COMMAND)
+    assert b"".join(connection.sent) == b"".join(COMMAND)
+    assert max(map(len, connection.sent)) <= 256 << 10
 
 
-def test_redis_py_calls_the_private_methods_that_are_overridden() -> None:
-    assert "self._send_packed_command(" in inspect.getsource(Connection.send_packed_command)
+async def test_the_rest_of_a_command_is_not_sent_on_another_connection() -> None:
+    connection = chunked(Connected)(lasts=2)
+    with pytest.raises(redis.ConnectionError):
+        await connection.send_packed_command(COMMAND)
+    assert len(connection.sent) == 2
+
+
+def test_redis_py_has_the_private_method_that_is_overridden() -> None:
     for kind in (Connection, UnixDomainSocketConnection):
         assert inspect.iscoroutinefunction(kind._connect)
