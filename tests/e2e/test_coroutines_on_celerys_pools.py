@@ -1,4 +1,4 @@
-"""Coroutine handlers on Celery's prefork pool: one at a time in each child."""
+"""Coroutine handlers on Celery's own pools: one at a time in each slot."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import pytest
 from tests.echo.running import COROUTINES_APP, echo_environment, echo_gateway, echo_worker
 from tests.echo.v1.echo_pb2 import EchoRequest
 from tests.echo.v1.echo_pb2_grpc import EchoServiceStub
-from tests.harness import Process, short_folder
+from tests.harness import Process, eventually, short_folder
 
 TIMEOUT_S = 60.0
 
@@ -22,14 +22,14 @@ pytestmark = pytest.mark.variant  # test_servicers.py, too, runs coroutines on p
 
 @dataclass(frozen=True)
 class System:
-    """A gateway, and a worker of two children; a handler may run for 2 s."""
+    """A gateway, and a worker of two slots (solo: of one); a handler may run for 2 s."""
 
     stub: EchoServiceStub
     worker: Process
 
 
-@pytest.fixture(scope="module")
-def system() -> Iterator[System]:
+@pytest.fixture(scope="module", params=["prefork", "threads", "solo"])
+def system(request: pytest.FixtureRequest) -> Iterator[System]:
     with short_folder() as folder:
         env = echo_environment(
             FOREBAY_DATA_DIR=str(folder / "data"),
@@ -38,15 +38,19 @@ def system() -> Iterator[System]:
         )
         with (
             echo_gateway(env) as (_, address),
-            echo_worker(env, "prefork", 2, COROUTINES_APP) as worker,
+            echo_worker(env, request.param, 2, COROUTINES_APP) as worker,
             grpc.insecure_channel(address) as channel,
         ):
             yield System(EchoServiceStub(channel), worker)
 
 
+with_children = pytest.mark.parametrize("system", ["prefork"], indirect=True, scope="module")
+"""Threads can't be killed, and a killed process of the other pools is the whole worker."""
+
+
 def failed(system: System, method: str, request: EchoRequest) -> tuple[grpc.StatusCode, str]:
     """The status of a call that fails, and its message."""
-    metadata = (("forebay-call-id", f"prefork-{uuid.uuid4()}"),) if method == "Unary" else ()
+    metadata = (("forebay-call-id", f"coroutine-{uuid.uuid4()}"),) if method == "Unary" else ()
     with pytest.raises(grpc.RpcError) as raised:
         getattr(system.stub, method)(request, timeout=TIMEOUT_S, metadata=metadata)
     return raised.value.code(), raised.value.details()
@@ -62,17 +66,39 @@ def test_all_kinds_of_methods_run(system: System) -> None:
 
 
 @pytest.mark.parametrize("method", ["Unary", "Quick"])
-@pytest.mark.parametrize("act", ["sleep", "swallow"])
-def test_the_run_time_limit_ends_a_coroutine(system: System, method: str, act: str) -> None:
-    """One that ignores its cancellation, too: its child is killed after the grace."""
+def test_the_run_time_limit_ends_a_coroutine(system: System, method: str) -> None:
+    ended_at_the_limit(system, method, "sleep")
+
+
+@with_children
+@pytest.mark.parametrize("method", ["Unary", "Quick"])
+def test_the_run_time_limit_kills_the_child_of_a_coroutine_that_ignores_its_cancellation(
+    system: System, method: str
+) -> None:
+    ended_at_the_limit(system, method, "swallow")
+    system.worker.wait_for(r"its pool child is killed")
+
+
+def ended_at_the_limit(system: System, method: str, act: str) -> None:
+    """Fails unless the limit ends the call, and the next call runs."""
     code, details = failed(system, method, EchoRequest(act=act, seconds=60))
     assert code is grpc.StatusCode.DEADLINE_EXCEEDED
     assert method == "Unary" or "run time limit" in details
-    if act == "swallow":
-        system.worker.wait_for(r"its pool child is killed")
     assert getattr(system.stub, method)(EchoRequest(text="next"), timeout=TIMEOUT_S).text == "next"
 
 
+@pytest.mark.parametrize("method", ["Unary", "Quick", "ServerStream"])
+def test_a_cancel_cancels_the_coroutine(system: System, method: str, tmp_path: Path) -> None:
+    file = tmp_path / "ended"
+    request = EchoRequest(act="sleep", seconds=60, text=str(file), count=1)
+    send = getattr(system.stub, method)
+    call = getattr(send, "future", send)(request, timeout=TIMEOUT_S)
+    eventually(file.with_suffix(".begun").exists, "the handler has begun")
+    call.cancel()
+    eventually(file.exists, "the handler was cancelled")
+
+
+@with_children
 def test_a_call_whose_child_has_died_runs_again(system: System, tmp_path: Path) -> None:
     request = EchoRequest(act="die once", text=str(tmp_path / "died"), count=2)
     responses = [response.index for response in system.stub.Steady(request, timeout=TIMEOUT_S)]
