@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import json
 import math
+from typing import Any
 
+import grpc
 import numpy as np
 import pytest
 
 from forebay.compute.arrays import DTYPES, byte_chunks
 from forebay.compute.v1 import compute_pb2 as pb
 from forebay.compute.v1.compute_pb2_grpc import ComputeServiceStub
+from tests.conftest import Up
+from tests.harness import forebay_gateway
 from tests.matrices import exact
 
 TIMEOUT_S = 30.0
@@ -132,3 +137,36 @@ def _to_int(digits: str) -> int:
         piece = digits[start : start + 4000]
         value = value * 10 ** len(piece) + int(piece)
     return value
+
+
+def test_runs_are_shared_where_a_setting_has_it(up: Up) -> None:
+    caches = {
+        "forebay.compute.v1.ComputeService.Factorial": {"ttl": "60s"},
+        "forebay.compute.v1.ComputeService.MatMul": {
+            "ttl": "60s",
+            "only_with_fields": ["random.seed"],
+        },
+    }
+    env = {**up.env, "FOREBAY_CACHES": json.dumps(caches)}
+    with (
+        forebay_gateway(env=env) as (_, address),
+        grpc.insecure_channel(address) as channel,
+    ):
+        stub = ComputeServiceStub(channel)
+
+        def mat_mul(**seed: int) -> Any:
+            operands = pb.RandomOperands(m=2, n=2, **seed)
+            return stub.MatMul(iter([pb.MatMulRequest(random=operands)]), timeout=TIMEOUT_S)
+
+        seeded = [ended_kind(mat_mul(seed=seed)) for seed in (7, 7, 8)]
+        assert seeded == ["new", "finished", "new"]
+        assert [ended_kind(mat_mul()) for _ in range(2)] == [None, None]
+        request = pb.FactorialRequest(n=5)
+        factorials = [ended_kind(stub.Factorial(request, timeout=TIMEOUT_S)) for _ in range(2)]
+        assert factorials == ["new", "finished"]
+
+
+def ended_kind(call: Any) -> str | None:
+    """Which run the call got, when it has ended."""
+    list(call)
+    return dict(call.initial_metadata()).get("forebay-cache")
