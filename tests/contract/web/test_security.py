@@ -17,7 +17,8 @@ from tests.contract.web.site import admin_site, web_site
 
 MakeSite = Callable[..., AbstractContextManager[Site]]
 on_both_ports = pytest.mark.parametrize(
-    "site", [pytest.param(web_site, id="web_listen"), pytest.param(admin_site, id="admin_listen")]
+    "make_site",
+    [pytest.param(web_site, id="web_listen"), pytest.param(admin_site, id="admin_listen")],
 )
 
 # Hosts: DNS rebinding
@@ -217,15 +218,15 @@ def test_what_is_no_envelope_is_refused_clearly(web: Site, body: bytes) -> None:
 
 
 @on_both_ports
-def test_a_head_over_the_limit_is_refused(site: MakeSite) -> None:
-    with site() as web:
+def test_a_head_over_the_limit_is_refused(make_site: MakeSite) -> None:
+    with make_site() as web:
         assert post(web, "Echo", cookie="x" * 70_000).status == 431
         assert post(web, "Echo", **{f"x{n}": "y" * 100 for n in range(90)}).status == 200
 
 
 @on_both_ports
-def test_a_head_without_end_is_refused(site: MakeSite) -> None:
-    with site() as web, connected(web) as sock:
+def test_a_head_without_end_is_refused(make_site: MakeSite) -> None:
+    with make_site() as web, connected(web) as sock:
         sock.sendall(b"POST / HTTP/1.1\r\nhost: localhost\r\nx: ")
         try:
             for _ in range(100):
@@ -252,22 +253,22 @@ def test_a_head_without_end_is_refused(site: MakeSite) -> None:
         *("half a body", "half a second head"),
     ],
 )
-def test_a_caller_who_sends_too_slowly_is_disconnected(site: MakeSite, sent: bytes) -> None:
-    with site(head_s=0.5, request_s=0.5) as web, connected(web) as sock:
+def test_a_caller_who_sends_too_slowly_is_disconnected(make_site: MakeSite, sent: bytes) -> None:
+    with make_site(head_s=0.5, request_s=0.5) as web, connected(web) as sock:
         sock.sendall(sent)
         rest(sock)
 
 
 @on_both_ports
-def test_the_rest_of_a_refused_body_is_not_awaited_for_good(site: MakeSite) -> None:
-    with site(head_s=0.5, request_s=0.5) as web, connected(web) as sock:
+def test_the_rest_of_a_refused_body_is_not_awaited_for_good(make_site: MakeSite) -> None:
+    with make_site(head_s=0.5, request_s=0.5) as web, connected(web) as sock:
         sock.sendall(head("Echo", length=100 * MIB))
         assert b"429" in rest(sock)
 
 
 @on_both_ports
-def test_a_caller_who_reads_nothing_is_disconnected(site: MakeSite) -> None:
-    with site(stall_s=0.5) as web, connected(web) as sock:
+def test_a_caller_who_reads_nothing_is_disconnected(make_site: MakeSite) -> None:
+    with make_site(stall_s=0.5) as web, connected(web) as sock:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
         body = b"\0\0\0\0\0"
         sock.sendall(head("Flood", length=len(body)).replace(b"json", b"connect+json") + body)
@@ -276,9 +277,9 @@ def test_a_caller_who_reads_nothing_is_disconnected(site: MakeSite) -> None:
 
 
 @on_both_ports
-def test_connections_over_the_limit_are_closed(site: MakeSite) -> None:
+def test_connections_over_the_limit_are_closed(make_site: MakeSite) -> None:
     with (
-        site(max_connections=2) as web,
+        make_site(max_connections=2) as web,
         connected(web) as first,
         connected(web) as second,
         connected(web) as third,
@@ -313,8 +314,8 @@ def test_the_server_ends_a_call_at_its_deadline(web: Site) -> None:
 
 @on_both_ports
 @pytest.mark.parametrize("by", ["close", "reset"])
-def test_a_closed_tab_is_a_caller_who_left(site: MakeSite, by: str) -> None:
-    with site() as web:
+def test_a_closed_tab_is_a_caller_who_left(make_site: MakeSite, by: str) -> None:
+    with make_site() as web:
         with connected(web) as sock:
             sock.sendall(head("Hang", length=2) + b"{}")
             assert web.event() == "began"
