@@ -14,8 +14,11 @@ from google.protobuf.empty_pb2 import Empty
 
 from forebay_gateway.testing import serving
 from tests.e2e.probed import ECHO, TIMEOUT_S, seen
+from tests.echo.v1.echo_pb2 import EchoRequest
 from tests.echo.v1.echo_pb2_grpc import EchoServiceStub, add_EchoServiceServicer_to_server
+from tests.harness import eventually
 from tests.servicers.aio_server import aio_server
+from tests.servicers.probing.reporting import CALLED
 from tests.servicers.probing_aio.servicer import AioProbing
 from tests.servicers.probing_aio.streams import REQUEST_PROBES, STREAMS, WRITERS
 from tests.servicers.probing_aio.unary import PROBES
@@ -52,6 +55,24 @@ def test_a_unary_handler_sees_and_does_the_same(
     stubs: Sequence[EchoServiceStub], act: str, method: str
 ) -> None:
     compared(stubs, method, act)
+
+
+@pytest.mark.parametrize("method", ["Unary", "Quick"])
+def test_only_forebay_shows_a_handler_that_its_caller_has_cancelled(
+    stubs: Sequence[EchoServiceStub], method: str
+) -> None:
+    """A difference in docs/coroutines.md: `cancelled()` and `done()` while the handler cleans up."""
+    observed = []
+    for stub in stubs:
+        CALLED.clear()
+        call = getattr(stub, method).future(EchoRequest(act="until cancelled"), timeout=TIMEOUT_S)
+        eventually(lambda: len(CALLED) == 1, "the handler runs")
+        call.cancel()
+        eventually(lambda: len(CALLED) == 2, "the handler is cancelled")
+        observed.append([*CALLED])
+    grpc_aio, forebay = observed
+    assert grpc_aio == ["(False, False)"] * 2
+    assert forebay == ["(False, False)", "(True, True)"]
 
 
 @pytest.mark.parametrize("method", ["ClientStream", "Listen"])

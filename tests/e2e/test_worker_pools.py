@@ -19,6 +19,11 @@ from tests.echo.v1.echo_pb2_grpc import EchoServiceStub
 from tests.harness import process, short_folder
 
 TIMEOUT_S = 60.0
+FOREIGN = """
+from celery.concurrency.{base} import TaskPool
+class Pool(TaskPool):
+    pass
+"""
 PATCHED = """
 from gevent import monkey
 monkey.patch_all()
@@ -54,6 +59,28 @@ def test_a_call_that_waits_while_a_worker_is_refused_runs_on_the_next_one() -> N
             with echo_worker(env, "asyncio", app=COROUTINES_APP):
                 assert [response.index for response in call] == [0]
             assert dict(call.trailing_metadata())["forebay-attempts"] == "1"
+
+
+@pytest.mark.variant
+@pytest.mark.parametrize("base", ["thread", "prefork", "solo"])
+def test_coroutines_run_on_a_pool_that_is_neither_celerys_nor_forebays(base: str) -> None:
+    with short_folder() as folder:
+        (folder / "foreign.py").write_text(FOREIGN.format(base=base))
+        env = echo_environment(
+            FOREBAY_DATA_DIR=str(folder / "data"),
+            CELERY_CUSTOM_WORKER_POOL="foreign:Pool",
+            PYTHONPATH=f"{folder}:{ROOT}",
+        )
+        with (
+            echo_gateway(env) as (_, address),
+            echo_worker(env, "custom", app=COROUTINES_APP),
+            grpc.insecure_channel(address) as channel,
+        ):
+            stub, request = EchoServiceStub(channel), EchoRequest(text="x", count=1)
+            assert stub.Unary(request, timeout=TIMEOUT_S).text == "x"
+            assert stub.Quick(request, timeout=TIMEOUT_S).text == "x"
+            stream = stub.ServerStream(request, timeout=TIMEOUT_S)
+            assert [response.text for response in stream] == ["x"]
 
 
 @pytest.mark.parametrize("pool", ["threads", "prefork", "solo"])

@@ -8,13 +8,15 @@ from typing import Any
 from tests.echo.v1 import echo_pb2_grpc
 from tests.echo.v1.echo_pb2 import EchoRequest, EchoResponse
 from tests.servicers.probing_aio.streams import REQUEST_PROBES, STREAMS, WRITERS
-from tests.servicers.probing_aio.unary import PROBES
+from tests.servicers.probing_aio.unary import PROBES, until_cancelled
 
 
 class AioProbing(echo_pb2_grpc.EchoServiceServicer):
     """All four kinds of methods, as coroutines and asynchronous generators."""
 
     async def Unary(self, request: EchoRequest, context: Any) -> Any:  # type: ignore[override]
+        if request.act == "until cancelled":
+            return await until_cancelled(request, context)
         return await PROBES[request.act](request, context)
 
     Quick = Unary  # type: ignore[assignment]

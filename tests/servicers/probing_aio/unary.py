@@ -58,8 +58,7 @@ async def at_first(request: EchoRequest, context: Any) -> EchoResponse:
             result(context.auth_context)[0],
             result(context.invocation_metadata)[0],
             result(context.time_remaining)[0],
-            isinstance(context, grpc.aio.ServicerContext) or "a class of Cython",
-        ][:-1]
+        ]
     )
 
 
@@ -226,6 +225,15 @@ def refused_trailing(metadata: Any) -> Probe:
         return text(result(context.set_trailing_metadata, metadata))
 
     return probe
+
+
+async def until_cancelled(request: EchoRequest, context: Any) -> None:
+    """Reports the state before the caller's cancel, and after it."""
+    CALLED.append(repr((context.cancelled(), context.done())))
+    try:
+        await asyncio.Event().wait()
+    finally:
+        CALLED.append(repr((context.cancelled(), context.done())))
 
 
 async def none(request: EchoRequest, context: Any) -> None:
