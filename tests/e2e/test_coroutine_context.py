@@ -61,7 +61,7 @@ def test_a_unary_handler_sees_and_does_the_same(
 def test_only_forebay_shows_a_handler_that_its_caller_has_cancelled(
     stubs: Sequence[EchoServiceStub], method: str
 ) -> None:
-    """A difference in docs/coroutines.md: `cancelled()` and `done()` while the handler cleans up."""
+    """A difference in docs/coroutines.md: `cancelled()` and `done()` during the clean-up."""
     observed = []
     for stub in stubs:
         CALLED.clear()
