@@ -42,6 +42,7 @@ async def late_ms(ledger: BlockingLedger, aio_ledger: Ledger) -> int:
 
     The other gateway looks for the first time shortly before the end of the dead one's election.
     """
+    accepted(ledger, start=Start(3600.0, is_relative=True))  # without any, there is no election
     ledger.redis.delete(STARTING)
     async with gateway(aio_ledger):
         await soon(lambda: bool(ledger.redis.exists(STARTING)), "it is elected")
