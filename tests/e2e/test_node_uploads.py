@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import threading
+from base64 import b64decode
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+from forebay.compute.v1 import compute_pb2 as pb
 from tests.cut_connections import first_connection_cut
 from tests.e2e.conftest import Site
 from tests.e2e.test_node_client import node_client
 from tests.echo.v1.echo_pb2 import EchoRequest
 from tests.harness import eventually
+from tests.matrices import exact
 from tests.node_client import NodeCall, node_call
+from tests.web_clients import descriptor_set
 
 __all__ = ("node_client",)
 
@@ -49,6 +54,30 @@ def test_the_requests_of_a_stream_are_sent_again(
         call.done_writing()
         text = "".join(response["text"] for response in call.responses())
     assert (call.end["code"], text) == ("Ok", LETTERS), call.end
+    assert call.retries
+
+
+@pytest.mark.variant
+def test_a_product_is_right_when_its_gateway_ends_during_the_upload(
+    site: Site, node_client: Path
+) -> None:
+    (node_client / "compute.binpb").write_bytes(descriptor_set(pb.DESCRIPTOR))
+    compute = {"descriptors": "compute.binpb", "service": "forebay.compute.v1.ComputeService"}
+    generator, name = np.random.default_rng(4), "node-product"
+    a, b = exact(generator, 100, 80), exact(generator, 80, 100)
+    left, right = (
+        pb.Matrix(rows=len(one), cols=len(one[0]), dtype=pb.DATA_TYPE_FLOAT64) for one in (a, b)
+    )
+    with node_call(node_client, site.targets(), "MatMul", call_id=name, **compute) as call:
+        call.send(pb.MatMulRequest(operands=pb.Operands(left=left, right=right)))
+        call.send(pb.MatMulRequest(left_chunk=a.tobytes()))
+        received(site, name, 2)
+        site.end_gateway_of(name)
+        call.send(pb.MatMulRequest(right_chunk=b.tobytes()))
+        call.done_writing()
+        panels = [response["panel"]["data"] for response in call.responses() if "panel" in response]
+    product = np.frombuffer(b"".join(map(b64decode, panels))).reshape(100, 100)
+    assert np.array_equal(product, a @ b)
     assert call.retries
 
 
