@@ -1,7 +1,9 @@
-"""Delayed calls: how late their handlers begin while the system is saturated."""
+"""Delayed calls: how late their handlers begin under load, and after a gateway was killed."""
 
 from __future__ import annotations
 
+import os
+import signal
 import time
 import uuid
 from collections.abc import Iterator
@@ -12,15 +14,19 @@ import grpc
 from google.longrunning.operations_pb2 import GetOperationRequest
 from google.longrunning.operations_pb2_grpc import OperationsStub
 
-from bench import callers
+from bench import callers, systems
 from bench.rounds import Figure, Goal, Series, quantile
 from bench.saturated import grpc_load
 from bench.stage import Stage
 from forebay.compute.v1 import compute_pb2 as pb
+from forebay.compute.v1.compute_pb2_grpc import ComputeServiceStub
 from forebay.metadata import CALL_ID, START_AFTER
 from forebay.v1.calls_pb2 import CallMetadata
+from tests.harness import eventually
 
 _IN_FLIGHT = 64
+_DUE_AFTER_MS = 300
+"""When the call of a gateway that is killed is due."""
 _FIRST_AFTER_S = 2.0
 _REST_S = 2.0
 """How long the load goes on after the last delayed call is due."""
@@ -48,6 +54,36 @@ def measure(stage: Stage, plan: Plan) -> Iterator[Figure]:
     latest = Series(f"the latest of {plan.calls}", tuple(max(times) for times in found))
     yield Figure("delayed_p50", title, "s", p50, row=36)
     yield Figure("delayed_latest", title, "s", latest, goal=Goal(1.0), row=36)
+    killed = Series("a call", tuple(_late_after_kills_s(plan.rounds)))
+    title = "The same for a call whose gateway was killed as soon as it had accepted the call"
+    yield Figure("delayed_killed", title, "s", killed, goal=Goal(1.0), row=36)
+
+
+def _late_after_kills_s(rounds: int) -> Iterator[float]:
+    """How late calls begin that another gateway starts."""
+    with (
+        systems.backend() as backend,
+        systems.celery_worker("forebay_workers", "add", backend.product_env),
+        systems.gateway(backend) as (address, _),
+        callers.channel(address) as channel,
+    ):
+        operations = OperationsStub(channel)
+        callers.add(ComputeServiceStub(channel), durable=True)
+        for _ in range(rounds):
+            yield _late_after_a_kill_s(backend, operations)
+
+
+def _late_after_a_kill_s(backend: systems.Backend, operations: OperationsStub) -> float:
+    call_id = str(uuid.uuid4())
+    metadata = ((CALL_ID, call_id), (START_AFTER, f"{_DUE_AFTER_MS}ms"))
+    with systems.gateway(backend) as (address, pid), callers.channel(address) as channel:
+        request = pb.AddRequest(x=4, y=6)
+        call = ComputeServiceStub(channel).Add.future(request, metadata=metadata)
+        eventually(lambda: _is_known(operations, call_id), "the call is accepted")
+        os.kill(pid, signal.SIGKILL)
+        eventually(lambda: _has_begun(operations, call_id), "the call begins")
+        assert call.code() is grpc.StatusCode.UNAVAILABLE
+    return _late(operations, call_id)
 
 
 def _late_s(
@@ -71,10 +107,27 @@ def _late_s(
     return tuple(_late(operations, call_id) for call_id in ids)
 
 
-def _late(operations: OperationsStub, call_id: str) -> float:
+def _is_known(operations: OperationsStub, call_id: str) -> bool:
+    try:
+        _metadata(operations, call_id)
+    except grpc.RpcError:
+        return False
+    return True
+
+
+def _has_begun(operations: OperationsStub, call_id: str) -> bool:
+    return _metadata(operations, call_id).HasField("begin_time")
+
+
+def _metadata(operations: OperationsStub, call_id: str) -> CallMetadata:
     metadata = CallMetadata()
     operation = operations.GetOperation(GetOperationRequest(name=f"operations/{call_id}"))
     assert operation.metadata.Unpack(metadata)
+    return metadata
+
+
+def _late(operations: OperationsStub, call_id: str) -> float:
+    metadata = _metadata(operations, call_id)
     late_ms = metadata.begin_time.ToMilliseconds() - metadata.start_time.ToMilliseconds()
     assert late_ms >= 0
     return late_ms / 1000
