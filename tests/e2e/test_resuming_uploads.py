@@ -13,7 +13,7 @@ import forebay.aio
 from tests.e2e.conftest import Site
 from tests.echo.v1.echo_pb2 import EchoRequest
 from tests.echo.v1.echo_pb2_grpc import EchoServiceStub
-from tests.harness import eventually
+from tests.harness import eventually, free_port
 
 TIMEOUT_S = 60.0
 COUNT = 20
@@ -113,3 +113,41 @@ def test_a_stream_without_requests_is_served(site: Site) -> None:
         stub = EchoServiceStub(channel)
         assert stub.ClientStream(iter([]), timeout=TIMEOUT_S).index == 0
         assert list(stub.Bidi([], timeout=TIMEOUT_S)) == []  # type: ignore[call-overload]
+
+
+@pytest.mark.parametrize("method", ["ClientStream", "Bidi"])
+async def test_a_call_whose_connection_breaks_while_its_requests_end_is_retried(
+    caplog: pytest.LogCaptureFixture, method: str
+) -> None:
+    """`grpc.aio` itself cancels an attempt of ClientStream here; see docs/upstream.md."""
+    caplog.set_level("INFO", "forebay.resume.attempts")
+    async with forebay.aio.channel(f"127.0.0.1:{free_port()}") as channel:
+        call = getattr(EchoServiceStub(channel), method)([], timeout=1.0)
+        with pytest.raises(grpc.aio.AioRpcError) as raised:
+            await (call if method == "ClientStream" else call.read())
+        assert raised.value.code() is await call.code() is grpc.StatusCode.UNAVAILABLE
+        assert not call.cancelled()
+    retries = [line for line in caplog.messages if line.startswith("retrying")]
+    assert retries
+    assert not [line for line in retries if "UNAVAILABLE" not in line]
+
+
+@pytest.mark.parametrize("is_repeatable", [False, True])
+async def test_an_async_iterator_that_raises_ends_the_call(
+    site: Site, *, is_repeatable: bool
+) -> None:
+    begun: list[None] = []
+
+    class Broken:
+        def __iter__(self) -> Iterator[EchoRequest]:
+            begun.append(None)
+            yield EchoRequest(text="a")
+            raise RuntimeError("no more")
+
+    async with forebay.aio.channel(site.targets()) as channel:
+        requests = Broken() if is_repeatable else iter(Broken())
+        call = EchoServiceStub(channel).ClientStream(requests, timeout=TIMEOUT_S)  # type: ignore[arg-type]
+        with pytest.raises(asyncio.CancelledError):
+            await call
+        assert await call.code() is grpc.StatusCode.CANCELLED
+    assert len(begun) == 1

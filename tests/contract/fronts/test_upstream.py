@@ -20,6 +20,7 @@ from hyperframe.frame import DataFrame
 from tests.certificates import Authority
 from tests.contract.fronts.site import path, serving
 from tests.faults.raw_http2 import Header, RawConnection, Reply, message, request_headers
+from tests.harness import free_port
 
 ECHO, CHAT = path("Echo").encode(), path("Chat").encode()
 HEADERS = [
@@ -135,6 +136,13 @@ def test_grpcio_cuts_a_property_off_at_a_zero_byte(tmp_path: Path) -> None:
         with grpc.secure_channel(f"127.0.0.1:{port}", secure) as channel:
             assert channel.unary_unary("/s/Answer")(b"", timeout=20) == b"spiffe://d/a"
         server.stop(None).wait()
+
+
+async def test_grpcio_cancels_a_call_whose_connection_breaks_while_its_requests_end() -> None:
+    async with grpc.aio.insecure_channel(f"127.0.0.1:{free_port()}") as channel:
+        call = channel.stream_unary(path("Collect"))([])
+        with pytest.raises(asyncio.CancelledError):
+            await call
 
 
 # asyncio

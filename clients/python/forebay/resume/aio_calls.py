@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Generator, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Mapping, Sequence
 from functools import partial
 from typing import Any
 
 import grpc
 
 from forebay.resume.attempts import Attempts, call_all, weakly
-from forebay.resume.cancelled_attempt import AsyncCancelledAttempt
+from forebay.resume.cancelled_attempt import AsyncEndedAttempt
 from forebay.resume.policy import ResumePolicy
-from forebay.resume.request_replay import RequestWriter
+from forebay.resume.request_replay import AsyncReplay, RequestWriter
+
+_BROKEN = "the connection broke while the requests ended"
 
 
 class AsyncAttempts(Attempts):
@@ -30,6 +32,17 @@ class AsyncAttempts(Attempts):
         super().__init__(
             policy, multicallables, request, options, cancelled=self._event, on_cancel=on_cancel
         )
+
+    def ended(self, inner: Any) -> Any:
+        """The attempt; another one, UNAVAILABLE, if `grpc.aio` itself has cancelled it.
+
+        It does so if the connection breaks while it sends the end of the requests: see
+        docs/upstream.md. A caller whose requests raise an exception has cancelled the call.
+        """
+        by_requests = isinstance(self._request, AsyncReplay) and self._request.has_raised
+        if self.is_cancelled or by_requests or not inner.cancelled():
+            return inner
+        return AsyncEndedAttempt(grpc.StatusCode.UNAVAILABLE, _BROKEN)
 
     async def wait_to_retry(self, failed: grpc.aio.AioRpcError) -> bool:
         """Waits until the next attempt is due; False if there is none, or the call is cancelled."""
@@ -60,12 +73,12 @@ class ResumingCall(grpc.aio.Call):
             return False
         self._attempts.cancel()
         if not self._inner.cancel():  # it is between two attempts
-            self._inner = AsyncCancelledAttempt()
+            self._inner = AsyncEndedAttempt()
         self._finish()
         return True
 
     def cancelled(self) -> bool:
-        return self.done() and bool(self._inner.cancelled())
+        return self.done() and bool(self._attempts.ended(self._inner).cancelled())
 
     def done(self) -> bool:
         return self._attempts.is_over
@@ -141,14 +154,14 @@ class ResumingCall(grpc.aio.Call):
             inner = self._inner
             ok = await inner.code() is grpc.StatusCode.OK
             if ok or self.done() or not await self._was_retried(inner):
-                return self._inner  # a cancel has replaced it
+                return self._attempts.ended(self._inner)  # a cancel has replaced it
 
     async def _was_retried(self, inner: Any) -> bool:
         """Whether another attempt has replaced the failed one; waits until that is decided."""
         async with self._replacing:
             if self._inner is not inner:
                 return True
-            failed = await _failure_of(inner)
+            failed = await _failure_of(self._attempts.ended(inner))
             if self.done():
                 return False
             is_due = await self._attempts.wait_to_retry(failed)
@@ -157,6 +170,17 @@ class ResumingCall(grpc.aio.Call):
             elif not self.done():
                 self._finish()
             return is_due
+
+    async def _of_attempt(self, inner: Any, response: Awaitable[Any]) -> Any:
+        """Waits for a response; also raises AioRpcError if `grpc.aio` has cancelled the attempt."""
+        try:
+            return await response
+        except asyncio.CancelledError:
+            task = asyncio.current_task()
+            ended = self._attempts.ended(inner)
+            if (task is not None and task.cancelling()) or ended is inner:
+                raise
+        raise await _failure_of(ended)
 
     def _raise_if_cancelled(self) -> None:
         if self._attempts.is_cancelled:
@@ -198,7 +222,7 @@ class Response(ResumingCall):
         while True:
             inner = self._inner
             try:
-                return await inner
+                return await self._of_attempt(inner, inner)
             except grpc.aio.AioRpcError:
                 if not await self._was_retried(inner):
                     self._raise_if_cancelled()
@@ -256,7 +280,7 @@ class ResponseStream(ResumingCall, AsyncIterator[Any]):
     async def _response(self) -> Any:
         self._idle.clear()
         try:
-            response = await anext(self._responses, grpc.aio.EOF)
+            response = await self._of_attempt(self._inner, anext(self._responses, grpc.aio.EOF))
             if response is grpc.aio.EOF:
                 self._finish()
             else:

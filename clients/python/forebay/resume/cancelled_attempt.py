@@ -1,4 +1,7 @@
-"""Replaces the attempt of a call that its caller cancels between two attempts."""
+"""Replaces the last attempt of a call whose status is not that of the attempt.
+
+Its caller cancelled the call between two attempts, or `grpc.aio` cancelled the attempt.
+"""
 
 from __future__ import annotations
 
@@ -27,14 +30,20 @@ class CancelledAttempt(EndedCall):
     exception = traceback = result
 
 
-class AsyncCancelledAttempt:
-    """Like CancelledAttempt, for `grpc.aio`."""
+class AsyncEndedAttempt:
+    """A call of `grpc.aio` that has ended; by default, because its caller cancelled it."""
+
+    def __init__(
+        self, code: grpc.StatusCode = grpc.StatusCode.CANCELLED, details: str = _DETAILS
+    ) -> None:
+        self._code = code
+        self._details = details
 
     async def code(self) -> grpc.StatusCode:
-        return grpc.StatusCode.CANCELLED
+        return self._code
 
     async def details(self) -> str:
-        return _DETAILS
+        return self._details
 
     async def initial_metadata(self) -> grpc.aio.Metadata:
         return grpc.aio.Metadata()
@@ -45,10 +54,10 @@ class AsyncCancelledAttempt:
         return None
 
     def cancelled(self) -> bool:
-        return True
+        return self._code is grpc.StatusCode.CANCELLED
 
     def done(self) -> bool:
         return True
 
     def __repr__(self) -> str:
-        return f"<{type(self).__name__}: {grpc.StatusCode.CANCELLED}>"
+        return f"<{type(self).__name__}: {self._code}>"

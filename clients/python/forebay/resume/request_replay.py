@@ -66,14 +66,16 @@ class AsyncReplay(Generic[T]):
 
     def __init__(self, requests: AsyncIterable[T] | Iterable[T]) -> None:
         is_iterator = isinstance(requests, (AsyncIterator, Iterator))
+        self.has_raised = False
+        """Whether the caller's iterable has raised an exception."""
         self._repeatable = None if is_iterator else requests
-        self._iterator = _asynchronous(requests)
+        self._iterator = self._iterated(requests)
         self._kept: list[T] = []
         self._next: asyncio.Task[Any] | None = None
 
     def replay(self) -> AsyncIterator[T]:
         """All requests, from the first on."""
-        return self._replayed() if self._repeatable is None else _asynchronous(self._repeatable)
+        return self._replayed() if self._repeatable is None else self._iterated(self._repeatable)
 
     def release(self) -> None:
         """Forgets the kept requests: no later attempt will send them."""
@@ -104,6 +106,18 @@ class AsyncReplay(Generic[T]):
             return False
         return True
 
+    async def _iterated(self, requests: AsyncIterable[T] | Iterable[T]) -> AsyncIterator[T]:
+        try:
+            if isinstance(requests, AsyncIterable):
+                async for request in requests:
+                    yield request
+            else:
+                for request in requests:
+                    yield request
+        except Exception:
+            self.has_raised = True
+            raise
+
 
 class RequestWriter(AsyncIterator[Any]):
     """The requests of a caller that uses `write` and `done_writing`."""
@@ -125,12 +139,3 @@ class RequestWriter(AsyncIterator[Any]):
         if not self.has_ended:
             self.has_ended = True
             self._queue.put_nowait(())
-
-
-async def _asynchronous(requests: AsyncIterable[T] | Iterable[T]) -> AsyncIterator[T]:
-    if isinstance(requests, AsyncIterable):
-        async for request in requests:
-            yield request
-    else:
-        for request in requests:
-            yield request
