@@ -3,58 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Generator
 from functools import partial
 from typing import Any
 
 import grpc
 
-from forebay.resume.attempts import Attempts, call_all, weakly
+from forebay.resume.aio_attempts import AsyncAttempts
+from forebay.resume.attempts import call_all, weakly
 from forebay.resume.cancelled_attempt import AsyncEndedAttempt
-from forebay.resume.policy import ResumePolicy
-from forebay.resume.request_replay import AsyncReplay, RequestWriter
-
-_BROKEN = "the connection broke while the requests ended"
-
-
-class AsyncAttempts(Attempts):
-    """The attempts of a call; an asyncio task waits between two of them."""
-
-    def __init__(
-        self,
-        policy: ResumePolicy,
-        multicallables: Sequence[Any],
-        request: Any,
-        options: Mapping[str, Any],
-        on_cancel: Callable[[ResumePolicy], None],
-    ) -> None:
-        self._event = asyncio.Event()
-        super().__init__(
-            policy, multicallables, request, options, cancelled=self._event, on_cancel=on_cancel
-        )
-
-    def ended(self, inner: Any) -> Any:
-        """The attempt; another one, UNAVAILABLE, if `grpc.aio` itself has cancelled it.
-
-        It does so if the connection breaks while it sends the end of the requests: see
-        docs/upstream.md. A caller whose requests raise an exception has cancelled the call.
-        """
-        by_requests = isinstance(self._request, AsyncReplay) and self._request.has_raised
-        if self.is_cancelled or by_requests or not inner.cancelled():
-            return inner
-        return AsyncEndedAttempt(grpc.StatusCode.UNAVAILABLE, _BROKEN)
-
-    async def wait_to_retry(self, failed: grpc.aio.AioRpcError) -> bool:
-        """Waits until the next attempt is due; False if there is none, or the call is cancelled."""
-        delay_s = self.retry_delay_s(failed, failed.initial_metadata())
-        if delay_s is None:
-            return False
-        try:
-            async with asyncio.timeout(delay_s):
-                await self._event.wait()
-        except TimeoutError:
-            return True
-        return False
+from forebay.resume.request_replay import RequestWriter
 
 
 class ResumingCall(grpc.aio.Call):

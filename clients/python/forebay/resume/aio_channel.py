@@ -10,7 +10,8 @@ from typing import Any
 import grpc
 from google.protobuf.descriptor_pool import DescriptorPool
 
-from forebay.resume.aio_calls import AsyncAttempts, Response, ResponseStream
+from forebay.resume.aio_attempts import AsyncAttempts
+from forebay.resume.aio_calls import Response, ResponseStream
 from forebay.resume.cancel_request import TIMEOUT_S
 from forebay.resume.request_replay import AsyncReplay, RequestWriter
 from forebay.resume.stub_services import StubServices
