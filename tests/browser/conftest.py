@@ -25,7 +25,7 @@ def browser(driver: Path) -> Iterator[Browser]:
 
 
 @pytest.fixture(scope="session")
-def page_stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+def page_stack() -> Iterator[Stack]:
     """A gateway, a worker, and calls of many kinds, once a session."""
-    with running_stack(tmp_path_factory.mktemp("page")) as stack:
+    with running_stack() as stack:
         yield stack

@@ -121,7 +121,7 @@ class Stack:
 
 
 @contextmanager
-def running_stack(folder: Path, **variables: str) -> Iterator[Stack]:
+def running_stack(**variables: str) -> Iterator[Stack]:
     """The stack, with settings of the gateway."""
     with (
         redis_server() as url,

@@ -52,10 +52,11 @@ class BatchHeartbeats:
         by_gateway: defaultdict[tuple[str, bool], list[CallRequest]] = defaultdict(list)
         for request in batches:
             if request.batch is not None and self._next[request.id] <= now:
-                self._next[request.id] = now + HEARTBEAT_INTERVAL_S
                 by_gateway[request.batch.reply_channel, request.begun].append(request)
         for (channel, begun), requests in by_gateway.items():
             await self._send(channel, requests, begun)
+            # Not before: during an outage, the next round would have nothing to send, and succeed.
+            self._next.update((request.id, now + HEARTBEAT_INTERVAL_S) for request in requests)
 
     async def _send(self, channel: str, requests: Sequence[CallRequest], begun: bool) -> None:
         calls = tuple(call for request in requests for call in request.calls)
