@@ -92,6 +92,7 @@ NO_SCRIPTS = (*ALLOWED, "-@scripting")
         (GATEWAY, NO_CHANNELS, "channel"),
         (GATEWAY, NO_SCRIPTS, "evalsha"),
         (WORKER, NO_SCRIPTS, "evalsha"),
+        (WORKER, NO_CHANNELS, "channel.*give the user the rule `&\\*`"),
     ],
 )
 def test_a_process_logs_what_its_user_lacks(

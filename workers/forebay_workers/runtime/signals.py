@@ -31,8 +31,10 @@ from forebay_backends.process.memory import freeze_startup_objects
 from forebay_backends.settings import SettingsError
 from forebay_backends.telemetry.log_lines import JsonLines, TextLines, label_log_records
 from forebay_backends.telemetry.tracing import TracingError, import_tracing
+from forebay_backends.urls import RedisServer
 from forebay_workers.celery_hooks.hidden_bodies import HiddenBodies
 from forebay_workers.celery_hooks.message_queue import queue_of
+from forebay_workers.celery_hooks.missing_permissions import MissingPermissions
 from forebay_workers.lease.keeper import CHECK_INTERVAL_S, LeaseKeeper
 from forebay_workers.metrics.option import add_option
 from forebay_workers.metrics.worker_metrics import WorkerMetrics
@@ -94,8 +96,14 @@ def on_worker_init(sender: Any, **_: object) -> None:
 
 
 def _check_backend_urls() -> None:
-    """Ends the process if Celery could not use the broker: it would try again all the time."""
+    """Ends the process if Celery could not use the broker: it would try again all the time.
+
+    If Redis then refuses a command, the log names the rule that is missing.
+    """
     backends = settings().backends()
+    if isinstance(backends.broker, RedisServer):
+        names = MissingPermissions(backends.broker.key_prefix)
+        logging.getLogger("celery.worker").addFilter(names)
     servers: dict[str, object] = {"ledger": backends.ledger}
     if not backends.broker_is_ledger:
         servers["broker"] = backends.broker
