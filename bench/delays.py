@@ -55,7 +55,7 @@ def measure(stage: Stage, plan: Plan) -> Iterator[Figure]:
     yield Figure("delayed_p50", title, "s", p50, row=36)
     yield Figure("delayed_latest", title, "s", latest, goal=Goal(1.0), row=36)
     killed = Series("a call", tuple(_late_after_kills_s(plan.rounds)))
-    title = "The same for a call whose gateway was killed as soon as it had accepted the call"
+    title = "From a delayed call's time to its begin, its gateway killed after the accept"
     yield Figure("delayed_killed", title, "s", killed, goal=Goal(1.0), row=36)
 
 

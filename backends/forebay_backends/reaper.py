@@ -135,6 +135,7 @@ class Reaper:
 
     async def _resend_lost(self, queues: list[str]) -> None:
         if not await self._ledger.may_exist(waiting_keys(queues)):
+            self._outage.succeeded()
             return
         by_partition = await self._ledger.run_all([unclaimed(n, queues) for n in range(PARTITIONS)])
         for queue in queues:

@@ -184,7 +184,7 @@ def test_items_of_a_call_appear_as_they_come(
 
 @pytest.mark.variant
 def test_the_keyboard_alone_is_enough(browser: Browser) -> None:
-    with running_stack() as stack:  # with so many calls, others would not be on page one
+    with running_stack() as stack:  # so many calls would push those of other tests off page one
         stack.many(120)
         browser.run("keyboard", stack.base, running=stack.started(1)[0])
 

@@ -32,9 +32,11 @@ async def gateway(ledger: Ledger) -> AsyncIterator[None]:
     """Starts calls that are due, as a gateway does, until the block is left."""
     delayed = DelayedCalls(ledger, RedisBroker(ledger, is_ledger=True), None, 100)
     running = asyncio.create_task(delayed.run())
-    yield
-    running.cancel()
-    await asyncio.wait([running])
+    try:
+        yield
+    finally:
+        running.cancel()
+        await asyncio.wait([running])
 
 
 async def late_ms(ledger: BlockingLedger, aio_ledger: Ledger) -> int:

@@ -79,8 +79,6 @@ def test_doctor_works_without_commands_that_calls_do_not_need(
 
 GATEWAY = ("forebay", "gateway", "--listen", "127.0.0.1:0")
 WORKER = ("celery", "-A", "forebay_workers", "worker", "-Q", "add", "-l", "INFO", "-c", "1")
-
-
 NO_CHANNELS = ("~*", "resetchannels", "+@all")
 NO_SCRIPTS = (*ALLOWED, "-@scripting")
 

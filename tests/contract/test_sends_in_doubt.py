@@ -6,6 +6,7 @@ are lost.
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -96,8 +97,7 @@ def test_a_call_that_was_refused_does_not_run_later(
 
 def test_a_call_that_a_worker_has_begun_is_answered(site: Site, gates: Gates) -> None:
     with echo_worker(site.env, slots=1):
-        has_begun = lambda: eventually(gates.begun, "the handler has begun")  # noqa: E731
-        site.lose_answers(PUSH, PUSH, then=has_begun)
+        site.lose_answers(PUSH, PUSH, then=lambda: eventually(gates.begun, "the handler has begun"))
         call = gates.call(site.stub, METHOD, "begun")
         site.gateway.wait_for("was begun, although sending it failed")
         gates.open("begun")
@@ -109,6 +109,7 @@ def test_a_call_that_may_still_run_is_refused_without_a_retry_info(
     site: Site, gates: Gates
 ) -> None:
     """The gateway does not learn whether it has withdrawn the message."""
-    site.lose_answers(PUSH, PUSH, MARK, MARK)
+    lost = threading.Event()
+    site.lose_answers(PUSH, PUSH, MARK, MARK, then=lost.set)
     assert refused(site, gates, "in doubt").retry_after_s is None
-    assert site.link.lost.wait(TIMEOUT_S)
+    assert lost.wait(TIMEOUT_S)

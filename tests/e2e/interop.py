@@ -47,9 +47,9 @@ TRIES = 50
 
 
 def was_quick(trailing: Mapping[str, Any]) -> bool:
-    """Whether the gateway still waited for the initial metadata of the handler.
+    """Whether the handler's initial metadata still reached the caller: the gateway waits 0.1 s.
 
-    A `grpc.server`, which sends no times, always does.
+    True of a `grpc.server`, which sends no times and always waits.
     """
     took_ms = sum(int(trailing.get(key, 0)) for key in ("forebay-queue-ms", "forebay-run-ms"))
     return took_ms < HOLD_INITIAL_METADATA_S * 1000 / 2

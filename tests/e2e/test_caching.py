@@ -283,7 +283,7 @@ def test_a_channel_resumes_a_shared_run_when_its_gateway_is_killed(system: Syste
 @pytest.mark.parametrize("value", ["no-store", ""])
 def test_bad_cache_directives_are_refused(system: System, value: str) -> None:
     request = EchoRequest(text=str(uuid.uuid4()))
-    with accepting_nothing(system.ledger.redis, "echo"), pytest.raises(grpc.RpcError) as caught:
+    with accepting_nothing(system.ledger.redis), pytest.raises(grpc.RpcError) as caught:
         system.cached(request, forebay_cache_control=value)
     error = of_rpc_error(caught.value)
     assert (error.code_name, error.reason) == ("INVALID_ARGUMENT", "INVALID_REQUEST")

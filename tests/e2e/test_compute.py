@@ -139,7 +139,7 @@ def _to_int(digits: str) -> int:
     return value
 
 
-def test_runs_are_shared_where_a_setting_has_it(up: Up) -> None:
+def test_a_setting_lets_factorial_and_seeded_matmul_share_runs(up: Up) -> None:
     caches = {
         "forebay.compute.v1.ComputeService.Factorial": {"ttl": "60s"},
         "forebay.compute.v1.ComputeService.MatMul": {

@@ -206,7 +206,7 @@ BAD: dict[str, tuple[str, dict[str, str], str]] = {
 def test_a_delay_that_can_not_be_is_refused_with_its_reason(site: Site, case: str) -> None:
     method, when, expected = BAD[case]
     address = site.targets(1)[0]
-    with accepting_nothing(site.ledger, "echo"), grpc.insecure_channel(address) as channel:
+    with accepting_nothing(site.ledger), grpc.insecure_channel(address) as channel:
         call: Any = getattr(EchoServiceStub(channel), method)
         request = iter([ONE]) if method in ("ClientStream", "Talk") else ONE
         call = call if method == "Talk" else call.future

@@ -260,13 +260,16 @@ def test_a_key_that_is_replaced_under_its_id_ends_the_rpcs_that_it_proved(gatewa
     keys = json.loads(gateway.provider.jwks())["keys"]
     keys[0] = public_jwk(private_key("RSA", 7), "RS256", kid="RS256-0", alg="RS256")
     gateway.server.answer = with_document(json.dumps({"keys": keys}).encode())
-    with pytest.raises(grpc.RpcError) as ended:
-        next(watches[0])
-    assert str(of_rpc_error(ended.value)).startswith("UNAUTHENTICATED/UNAUTHENTICATED: the key of")
-    assert gateway.call(token).startswith("UNAUTHENTICATED/")
-    assert watches[1].is_active(), "its key is as it was"
-    watches[1].cancel()
-    gateway.server.answer = good
+    try:
+        with pytest.raises(grpc.RpcError) as ended:
+            next(watches[0])
+        told = str(of_rpc_error(ended.value))
+        assert told.startswith("UNAUTHENTICATED/UNAUTHENTICATED: the key of")
+        assert gateway.call(token).startswith("UNAUTHENTICATED/")
+        assert watches[1].is_active(), "its key is as it was"
+        watches[1].cancel()
+    finally:
+        gateway.server.answer = good
     eventually(lambda: gateway.call(token) == "OK", "the first key is back", TAKEN_IN_S)
 
 

@@ -128,7 +128,7 @@ def test_a_call_resumes_on_a_gateway_that_restarts_on_its_port(
 
 
 def test_the_deadline_bounds_all_attempts(site: Site, node_client: Path) -> None:
-    gateway, deadline_s = site.gateway(), 3
+    gateway, deadline_s = site.gateway(), 6
     wish = EchoRequest(text="x", act="sleep", seconds=60)
     options = {"timeoutMs": 1000 * deadline_s}
     with node_call(node_client, [gateway.address], "ServerStream", wish, **options) as call:

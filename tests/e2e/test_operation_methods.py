@@ -108,7 +108,7 @@ def test_a_bad_request_id_is_refused_with_its_field(
 ) -> None:
     with (
         redis.Redis(unix_socket_path=f"{reports.env['FOREBAY_DATA_DIR']}/ledger.sock") as server,
-        accepting_nothing(server, "reports"),
+        accepting_nothing(server),
         pytest.raises(grpc.RpcError) as raised,
     ):
         getattr(reports.stub, method)(request_, timeout=TIMEOUT_S)

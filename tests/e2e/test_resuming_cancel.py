@@ -220,6 +220,19 @@ async def test_an_asyncio_call_that_is_cancelled_between_two_attempts_ends_on_th
         await asyncio.to_thread(site.wait_for_cancel, "between-async")
 
 
+async def test_a_call_whose_channel_is_closed_between_two_attempts_is_cancelled() -> None:
+    channel = forebay.aio.channel(f"127.0.0.1:{free_port()}")
+    call = EchoServiceStub(channel).Unary(LONG)
+    waiting = asyncio.create_task(call.code())
+    await asyncio.sleep(1.0)  # it waits between two attempts for nearly all of the time
+    await channel.close()
+    async with asyncio.timeout(TIMEOUT_S):
+        assert await waiting is await call.code() is grpc.StatusCode.CANCELLED
+    assert call.cancelled()
+    with pytest.raises(asyncio.CancelledError):
+        await call
+
+
 async def test_a_call_that_is_cancelled_between_two_attempts_is_cancelled() -> None:
     async with forebay.aio.channel(f"127.0.0.1:{free_port()}") as channel:
         stub = EchoServiceStub(channel)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Sequence
 from typing import Any
 
@@ -48,7 +47,7 @@ class AmqpBroker:
         return await self._channels.run(queue_depth, queue)
 
     async def depths(self, queues: Sequence[str]) -> list[int]:
-        return await asyncio.gather(*map(self.depth, queues))
+        return [await self.depth(queue) for queue in queues]  # one thread; others are for sends
 
     async def ping(self) -> None:
         await self._channels.run(ping)

@@ -40,7 +40,7 @@ def chunked(connection_class: type[Any]) -> type[Any]:
             for chunk in others:
                 if not self.is_connected:  # redis-py would send the rest on a new connection
                     raise redis_errors.ConnectionError("it was closed within a command")
-                await super().send_packed_command([chunk], check_health)
+                await super().send_packed_command([chunk], check_health=False)
 
     return ChunkedConnection
 

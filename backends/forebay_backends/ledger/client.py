@@ -285,7 +285,10 @@ class Ledger:
         return not await self.elected_elsewhere_s(name, for_s)
 
     async def elected_elsewhere_s(self, name: str, for_s: float) -> float:
-        """Like `elected`, but returns for how long another process is elected still, or 0."""
+        """Like `elected`: returns 0 if this process is elected now.
+
+        Otherwise returns in how many seconds the next one can be.
+        """
         key, for_ms = self.name(name), int(for_s * 1000)
         try:
             is_elected, left_ms = await self.pipeline(
@@ -323,7 +326,7 @@ class Ledger:
 
     async def queue_depths(self, lists: Sequence[str]) -> list[int]:
         """The lengths of Redis lists, on a server that is no cluster."""
-        # One reply, since redis-py takes longer for twelve than the server for this script.
+        # redis-py takes longer to parse twelve replies than the server to run this script.
         names = map(self.name, lists)
         return list(await self._execute(("EVAL", _LENGTHS, len(lists), *names)))
 

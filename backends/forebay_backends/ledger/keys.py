@@ -314,8 +314,8 @@ KEYS = (
         "string",
         "all",
         "until the message expires, and a minute",
-        "By message of ephemeral calls that may not run again: the worker that began it, or "
-        "`withdrawn` by its gateway; see `begun_messages.py`",
+        "By message of ephemeral calls that may not run again: the mark of the worker that began "
+        "it, or `withdrawn` by its gateway; see `begun_messages.py`",
     ),
     KeyPattern(REAPING, "string", "reaper", "under a second", "The process that is sweeping"),
     KeyPattern(

@@ -45,9 +45,14 @@ class QueueMonitor:
         await run_periodically(QUEUE_POLL_INTERVAL_S, self._poll, _log, "polling the queues")
 
     async def _poll(self) -> None:
-        if queues := self._queues.in_use():
-            with contextlib.suppress(BackendUnavailable):  # the health check logs outages
+        queues = self._queues.in_use()
+        try:
+            if queues:
                 await self.poll(queues)
+        except BackendUnavailable:  # perhaps of one queue; the health check logs outages
+            for queue in queues:
+                with contextlib.suppress(BackendUnavailable):
+                    await self.poll([queue])
 
     async def poll(self, queues: Sequence[str]) -> None:
         """Polls some queues; raises BackendUnavailable."""

@@ -118,8 +118,12 @@ class DelayedCalls:
         elsewhere_s = await self._ledger.elected_elsewhere_s(STARTING, _ELECTED_FOR_S)
         partitions: Iterable[int] = sorted(self._asked) if elsewhere_s else range(PARTITIONS)
         self._asked.clear()
-        if partitions:
-            await self._read(partitions)
+        try:
+            if partitions:
+                await self._read(partitions)
+        except BackendUnavailable:
+            self._asked.update(partitions)  # the next look comes before the next election
+            raise
         return elsewhere_s or _ELECTED_FOR_S
 
     async def _read(self, partitions: Iterable[int]) -> None:

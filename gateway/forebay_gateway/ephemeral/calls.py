@@ -239,13 +239,15 @@ class EphemeralCalls:
 
     async def _dispatch(self, batch: Batch) -> None:
         try:
-            async with self._large_sends.turn(max(call.size for call in batch.calls.values())):
-                await self._broker.send(self._message(batch))
+            try:
+                async with self._large_sends.turn(max(call.size for call in batch.calls.values())):
+                    await self._broker.send(self._message(batch))
+            except BackendUnavailable as error:
+                await self._on_send_error(batch, error)
+                return
             for call in batch.calls.values():
                 if call.span is not None:
                     call.span.sent()
-        except BackendUnavailable as error:
-            await self._on_send_error(batch, error)
         except Exception:  # a bug must not leave the callers waiting
             _log.exception("batch %s could not be sent", batch.id)
             self._fail(batch, gateway_fault())

@@ -18,6 +18,13 @@ class MissingPermissions(logging.Filter):
         super().__init__()
         self._prefix = prefix
 
+    @classmethod
+    def install(cls, prefix: str) -> None:
+        """Adds one to the logger, unless it has one."""
+        logger = logging.getLogger("celery.worker")
+        if not any(isinstance(each, cls) for each in logger.filters):
+            logger.addFilter(cls(prefix))
+
     def filter(self, record: logging.LogRecord) -> bool:
         error = record.exc_info[1] if record.exc_info else None
         for cause in _causes(error):

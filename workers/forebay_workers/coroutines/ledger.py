@@ -58,8 +58,8 @@ class LoopLedger:
         return await self._ledger.publish(channel, frame)
 
     async def now_ms(self) -> float:
-        """The ledger's time in ms, read now and then; raises BackendUnavailable."""
-        return await self._ledger.known_ms()
+        """The ledger's time in ms, read now and then; raises LedgerUnavailable."""
+        return await _retried(self._ledger.known_ms)
 
     async def _command(self, command: Callable[[Any], Awaitable[T]]) -> T:
         ledger = self._ledger

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 
@@ -49,8 +49,10 @@ async def run_batch(
 
     `together`: at the same time. Not more run at a time than the worker has slots.
     """
-    if handler.method.may_run_again or await _is_first_run(runtime, batch, message_id):
-        await _Batch(runtime, handler, batch).run(together=together)
+    calls = calls_of(batch)
+    with runtime.control.reserved((call, 1) for call in calls):
+        if handler.method.may_run_again or await _is_first_run(runtime, batch, message_id):
+            await _Batch(runtime, handler, batch).run(calls, together=together)
 
 
 async def _is_first_run(runtime: Runtime, batch: call_pb2.Batch, message_id: str) -> bool:
@@ -75,8 +77,7 @@ class _Batch:
         # A call that kills its process makes the others run again, which their method must allow.
         self._shares_task = len(batch.members) > 1 and handler.method.may_run_again
 
-    async def run(self, *, together: bool) -> None:
-        calls = calls_of(self._batch)
+    async def run(self, calls: Sequence[CallKey], *, together: bool) -> None:
         error = mismatch(self._method, self._batch.method, self._batch.fingerprint)
         if error is not None:
             log_not_run(self._batch, calls, error)
@@ -88,8 +89,7 @@ class _Batch:
             await each(refusals, together=True)
             return
         members = zip(calls, self._batch.members, strict=True)
-        with self._runtime.control.reserved((call, 1) for call in calls):
-            await each([partial(self._member, *one) for one in members], together=together)
+        await each([partial(self._member, *one) for one in members], together=together)
 
     async def _member(self, call: CallKey, member: call_pb2.BatchMember) -> None:
         labelled = about_call(

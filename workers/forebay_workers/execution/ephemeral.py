@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Sequence
-from functools import partial
 from typing import Any
 
 from google.protobuf.message import Message
@@ -46,8 +45,10 @@ def run_batch(
     message_id: str = "",
 ) -> None:
     """Runs the batch's calls one after the other, except stopped ones, and replies to each."""
-    if method.may_run_again or _is_first_run(runtime, batch, message_id):
-        _Run(runtime, method, handler, batch).run()
+    calls = calls_of(batch)
+    with runtime.control.reserved((call, 1) for call in calls):
+        if method.may_run_again or _is_first_run(runtime, batch, message_id):
+            _Run(runtime, method, handler, batch).run(calls)
 
 
 def _is_first_run(runtime: Runtime, batch: call_pb2.Batch, message_id: str) -> bool:
@@ -57,8 +58,12 @@ def _is_first_run(runtime: Runtime, batch: call_pb2.Batch, message_id: str) -> b
     twice.
     """
     mark, ledger = new_mark(), runtime.ledger
-    for_ms = kept_for_ms(expiry_ms(batch), ledger.known_ms())
-    found = retry_while_unavailable(partial(ledger.set_once, begun_key(message_id), mark, for_ms))
+
+    def first_mark() -> bytes:
+        for_ms = kept_for_ms(expiry_ms(batch), ledger.known_ms())
+        return ledger.set_once(begun_key(message_id), mark, for_ms)
+
+    found = retry_while_unavailable(first_mark)
     return found == mark or refused(found, message_id, ledger.seals.keyring)
 
 
@@ -86,9 +91,8 @@ class _Run:
         # If a call kills its process, the batch's others run again, which the method must allow.
         self._shares_task = len(batch.members) > 1 and method.may_run_again
 
-    def run(self) -> None:
+    def run(self, calls: Sequence[CallKey]) -> None:
         replies = _Replies(self._runtime, self._batch.reply_channel)
-        calls = calls_of(self._batch)
         error = mismatch(self._method, self._batch.method, self._batch.fingerprint)
         if error is not None:
             log_not_run(self._batch, calls, error)
@@ -100,19 +104,17 @@ class _Run:
         replies.send()
 
     def _run_members(self, calls: Sequence[CallKey], replies: _Replies) -> None:
-        control = self._runtime.control
-        with control.reserved((call, 1) for call in calls):
-            for call, member in zip(calls, self._batch.members, strict=True):
-                traceparent = stored_traceparent(member.metadata)
-                with about_call(
-                    call.id, member.attempt or 1, self._method.name, traceparent, call.owner
-                ) as labels:
-                    if control.was_stopped(call, 1):
-                        _log.info("call %s is not begun: its caller has disconnected", call)
-                        continue
-                    reply = self._run_member(call, member, labels)
-                if reply is not None:
-                    replies.add(reply)
+        for call, member in zip(calls, self._batch.members, strict=True):
+            traceparent = stored_traceparent(member.metadata)
+            with about_call(
+                call.id, member.attempt or 1, self._method.name, traceparent, call.owner
+            ) as labels:
+                if self._runtime.control.was_stopped(call, 1):
+                    _log.info("call %s is not begun: its caller has disconnected", call)
+                    continue
+                reply = self._run_member(call, member, labels)
+            if reply is not None:
+                replies.add(reply)
 
     def _run_member(
         self, call: CallKey, member: call_pb2.BatchMember, labels: CallLabels

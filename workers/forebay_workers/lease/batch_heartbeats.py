@@ -14,6 +14,7 @@ import time
 from collections import defaultdict
 from collections.abc import Sequence
 
+from forebay.errors import BackendUnavailable
 from forebay_backends.ledger.client import Ledger
 from forebay_backends.ledger.frames import BatchHeartbeat, Stop, batch_heartbeat_frame, stop_frame
 from forebay_backends.ledger.keys import control_channel
@@ -43,6 +44,7 @@ class BatchHeartbeats:
         A gateway gets one for the batches that have begun, and one for those that have not.
         """
         now = time.monotonic()
+        failure: BackendUnavailable | None = None
         batches = [request for request in reserved_calls() if request.batch is not None]
         self._next = {
             request.id: self._next.get(request.id, request.received_at + _FIRST_HEARTBEAT_S)
@@ -54,9 +56,15 @@ class BatchHeartbeats:
             if request.batch is not None and self._next[request.id] <= now:
                 by_gateway[request.batch.reply_channel, request.begun].append(request)
         for (channel, begun), requests in by_gateway.items():
-            await self._send(channel, requests, begun)
+            try:
+                await self._send(channel, requests, begun)
+            except BackendUnavailable as error:
+                failure = error
+                continue
             # Not before: during an outage, the next round would have nothing to send, and succeed.
             self._next.update((request.id, now + HEARTBEAT_INTERVAL_S) for request in requests)
+        if failure is not None:
+            raise failure
 
     async def _send(self, channel: str, requests: Sequence[CallRequest], begun: bool) -> None:
         calls = tuple(call for request in requests for call in request.calls)

@@ -102,8 +102,7 @@ def _check_backend_urls() -> None:
     """
     backends = settings().backends()
     if isinstance(backends.broker, RedisServer):
-        names = MissingPermissions(backends.broker.key_prefix)
-        logging.getLogger("celery.worker").addFilter(names)
+        MissingPermissions.install(backends.broker.key_prefix)
     servers: dict[str, object] = {"ledger": backends.ledger}
     if not backends.broker_is_ledger:
         servers["broker"] = backends.broker

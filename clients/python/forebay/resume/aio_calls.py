@@ -81,7 +81,7 @@ class ResumingCall(grpc.aio.Call):
         while True:
             inner = self._inner
             try:
-                await inner.wait_for_connection()
+                await self._of_attempt(inner, inner.wait_for_connection())
                 return
             except grpc.aio.AioRpcError:
                 if not await self._was_retried(inner):
@@ -118,7 +118,7 @@ class ResumingCall(grpc.aio.Call):
         """Whether another attempt has replaced the failed one; waits until that is decided."""
         async with self._replacing:
             if self._inner is not inner:
-                return True
+                return not self._attempts.is_cancelled
             failed = await _failure_of(self._attempts.ended(inner))
             if self.done():
                 return False
@@ -126,11 +126,13 @@ class ResumingCall(grpc.aio.Call):
             if is_due:
                 self._start()
             elif not self.done():
+                if self._attempts.is_cancelled:  # by the channel
+                    self._inner = AsyncEndedAttempt()
                 self._finish()
             return is_due
 
     async def _of_attempt(self, inner: Any, response: Awaitable[Any]) -> Any:
-        """Waits for a response; also raises AioRpcError if `grpc.aio` has cancelled the attempt."""
+        """Waits for it; also raises AioRpcError if `grpc.aio` itself has cancelled the attempt."""
         try:
             return await response
         except asyncio.CancelledError:

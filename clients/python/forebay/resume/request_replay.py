@@ -95,7 +95,7 @@ class AsyncReplay(Generic[T]):
 
         A separate task reads: cancelling an attempt must not cancel the caller's generator.
         """
-        if self._next is None or (self._next.done() and self._next.exception() is None):
+        if self._next is None or _has_result(self._next):
             self._next = asyncio.create_task(self._take(kept))
         return bool(await asyncio.shield(self._next))
 
@@ -114,8 +114,9 @@ class AsyncReplay(Generic[T]):
             else:
                 for request in requests:
                     yield request
-        except Exception:
-            self.has_raised = True
+        except (Exception, asyncio.CancelledError):
+            task = asyncio.current_task()
+            self.has_raised = task is None or not task.cancelling()
             raise
 
 
@@ -139,3 +140,7 @@ class RequestWriter(AsyncIterator[Any]):
         if not self.has_ended:
             self.has_ended = True
             self._queue.put_nowait(())
+
+
+def _has_result(task: asyncio.Task[Any]) -> bool:
+    return task.done() and not task.cancelled() and task.exception() is None

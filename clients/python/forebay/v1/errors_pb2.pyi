@@ -63,9 +63,9 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     has the limit. Send less.
     """
     ERROR_REASON_BACKEND_UNAVAILABLE: _ErrorReason.ValueType  # 8
-    """UNAVAILABLE, with RetryInfo if the call left no record and can't run any more, or may run again.
-    The broker or the ledger can't be reached. Retry if there is a RetryInfo. Example: Redis
-    restarts.
+    """UNAVAILABLE, with RetryInfo if a retry is safe: the call left no record, and either it can no
+    longer run or its method may run twice. The broker or the ledger can't be reached. Retry if
+    there is a RetryInfo. Example: Redis restarts.
     """
     ERROR_REASON_NO_WORKERS: _ErrorReason.ValueType  # 9
     """UNAVAILABLE. No live worker consumes the route's queue, and none started within the route's
@@ -97,9 +97,9 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     it.
     """
     ERROR_REASON_DRAINING: _ErrorReason.ValueType  # 18
-    """UNAVAILABLE, with RetryInfo unless the call has no id, may run and must not run again. The
-    gateway is shutting down. Retry with the same id on another gateway, or on this one after
-    RetryInfo's delay.
+    """UNAVAILABLE, with RetryInfo unless a worker may already run the call, which has no id, and its
+    method must not run twice. The gateway is shutting down. If there is a RetryInfo, retry on
+    another gateway, or on this one after its delay; a call with an id keeps it.
     """
     ERROR_REASON_CALL_NOT_FINISHED: _ErrorReason.ValueType  # 19
     """FAILED_PRECONDITION. Only a call that has ended can be deleted. Example: DeleteOperation of a
@@ -209,9 +209,9 @@ ERROR_REASON_TOO_LARGE: ErrorReason.ValueType  # 7
 has the limit. Send less.
 """
 ERROR_REASON_BACKEND_UNAVAILABLE: ErrorReason.ValueType  # 8
-"""UNAVAILABLE, with RetryInfo if the call left no record and can't run any more, or may run again.
-The broker or the ledger can't be reached. Retry if there is a RetryInfo. Example: Redis
-restarts.
+"""UNAVAILABLE, with RetryInfo if a retry is safe: the call left no record, and either it can no
+longer run or its method may run twice. The broker or the ledger can't be reached. Retry if
+there is a RetryInfo. Example: Redis restarts.
 """
 ERROR_REASON_NO_WORKERS: ErrorReason.ValueType  # 9
 """UNAVAILABLE. No live worker consumes the route's queue, and none started within the route's
@@ -243,9 +243,9 @@ ERROR_REASON_INTERNAL_FAULT: ErrorReason.ValueType  # 17
 it.
 """
 ERROR_REASON_DRAINING: ErrorReason.ValueType  # 18
-"""UNAVAILABLE, with RetryInfo unless the call has no id, may run and must not run again. The
-gateway is shutting down. Retry with the same id on another gateway, or on this one after
-RetryInfo's delay.
+"""UNAVAILABLE, with RetryInfo unless a worker may already run the call, which has no id, and its
+method must not run twice. The gateway is shutting down. If there is a RetryInfo, retry on
+another gateway, or on this one after its delay; a call with an id keeps it.
 """
 ERROR_REASON_CALL_NOT_FINISHED: ErrorReason.ValueType  # 19
 """FAILED_PRECONDITION. Only a call that has ended can be deleted. Example: DeleteOperation of a

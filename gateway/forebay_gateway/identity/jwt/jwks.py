@@ -30,18 +30,20 @@ _BY_CURVE = {
     ("OKP", "Ed448"): "EdDSA",
 }
 _PRIVATE = "d"
+_MEMBERS = ("kty", "crv", "n", "e", "x", "y")
 
 
 @dataclass(frozen=True)
 class VerificationKey:
     """A public key, and the algorithms that it may verify.
 
-    Two are the same if their documents are: a key that was replaced under the same id is another.
+    A key that was replaced under the same id is another: `members` differ. They are the members of
+    the JWK that make it the key it is (RFC 7638, section 3.2).
     """
 
     key_id: str | None
     algorithms: frozenset[str]
-    document: str = field(repr=False)
+    members: tuple[tuple[str, object], ...] = field(repr=False)
     public_key: AllowedPublicKeys = field(repr=False, compare=False)
 
 
@@ -108,7 +110,8 @@ def _key(entry: Any) -> VerificationKey:
         raise ValueError("its id is not a string")
     algorithms = _algorithms(entry)
     public_key = _public_key(entry, algorithms)
-    return VerificationKey(key_id, algorithms, json.dumps(entry, sort_keys=True), public_key)
+    members = tuple((name, entry.get(name)) for name in _MEMBERS)
+    return VerificationKey(key_id, algorithms, members, public_key)
 
 
 def _algorithms(entry: dict[str, Any]) -> frozenset[str]:

@@ -138,6 +138,22 @@ async def test_every_async_replay_of_a_broken_stream_raises() -> None:
             await anext(taker)
 
 
+@pytest.mark.parametrize("is_iterator", [False, True])
+async def test_a_stream_that_cancels_itself_has_broken(*, is_iterator: bool) -> None:
+    class Cancelled:
+        def __iter__(self) -> Iterator[int]:
+            yield 0
+            raise asyncio.CancelledError
+
+    replay = AsyncReplay(iter(Cancelled()) if is_iterator else Cancelled())
+    for _ in range(3):
+        taker = replay.replay()
+        assert await anext(taker) == 0
+        with pytest.raises(asyncio.CancelledError):
+            await anext(taker)
+        assert replay.has_raised
+
+
 async def test_a_writer_yields_what_was_written_until_its_end() -> None:
     writer = RequestWriter()
     writer.write(1)

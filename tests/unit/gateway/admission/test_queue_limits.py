@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping, Sequence
 from math import inf
 from typing import Any
@@ -10,7 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from forebay.errors import CapacityError, QueueFull, WaitExceedsDeadline
+from forebay.errors import BackendUnavailable, CapacityError, QueueFull, WaitExceedsDeadline
+from forebay_backends.aio.cancellation import cancel_all
 from forebay_backends.ledger.presence import WorkerPresence
 from forebay_gateway.admission.queue_limits import CLEARLY, QueueLimits, QueueRequest
 from forebay_gateway.admission.queue_load import DrainRate, QueueLoad, Work
@@ -339,6 +341,27 @@ async def test_a_known_task_counts_for_its_queue_and_an_unknown_one_for_all(
     monkeypatch.setattr(queues[queue], "observe", lambda *shown: seen.append(shown))
     await monitor.poll([queue])
     assert seen == [(3, {"w": Work(4, begun)})]
+
+
+class OneForbidden:
+    """A broker whose user may not look at one of its queues."""
+
+    async def depths(self, queues: Sequence[str]) -> list[int]:
+        if "forbidden" in queues:
+            raise BackendUnavailable("no permission", retry_after_s=1.0)
+        return [3] * len(queues)
+
+
+async def test_a_queue_that_can_not_be_looked_at_does_not_hide_the_others() -> None:
+    clock = FakeClock()
+    queues = QueueLimits(["forbidden", "q"], LIMIT, clock)
+    monitor = QueueMonitor(queues, OneForbidden(), tuple, {})
+    polling = asyncio.create_task(monitor.run())
+    async with asyncio.timeout(30):
+        while not queues["q"].waiting:  # noqa: ASYNC110
+            await asyncio.sleep(0)
+    await cancel_all([polling])
+    assert (queues["q"].waiting, queues["forbidden"].waiting) == (3, 0)
 
 
 def test_only_queues_that_calls_asked_for_lately_are_in_use() -> None:

@@ -14,7 +14,7 @@ from forebay_workers.lease import batch_heartbeats
 from forebay_workers.lease.batch_heartbeats import BatchHeartbeats
 
 
-class Channel:
+class FakeLedger:
     """A ledger that publishes to one subscriber, unless it is away."""
 
     is_away = True
@@ -35,7 +35,7 @@ async def test_a_heartbeat_that_could_not_be_sent_stays_due(
     batch = call_pb2.Batch(reply_channel="gateway")
     request = SimpleNamespace(id="1", batch=batch, begun=True, calls=[call[0]], received_at=0.0)
     monkeypatch.setattr(batch_heartbeats, "reserved_calls", lambda: [request])
-    ledger = Channel()
+    ledger = FakeLedger()
     heartbeats = BatchHeartbeats(cast(Any, ledger), "w@host")
     for _ in range(3):
         with pytest.raises(BackendUnavailable):

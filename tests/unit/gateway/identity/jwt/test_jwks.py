@@ -31,6 +31,12 @@ def test_a_key_with_an_algorithm_has_only_that() -> None:
     assert repr(key) == "VerificationKey(key_id='a', algorithms=frozenset({'PS256'}))"
 
 
+def test_a_key_is_the_same_whatever_else_its_document_says() -> None:
+    certified = keys_of({**RSA, "x5t#S256": "renewed", "use": "sig"})
+    assert certified.keys == keys_of(RSA).keys
+    assert keys_of(public_jwk(private_key("RSA", 7), "RS256", kid="a")).keys != keys_of(RSA).keys
+
+
 def test_a_key_is_found_by_its_id_for_its_algorithms_only() -> None:
     keys = keys_of(RSA, EC)
     assert keys.find("a", "RS256") is keys.keys[0]
