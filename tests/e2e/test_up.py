@@ -229,7 +229,8 @@ def test_ctrl_c_in_the_demo_leaves_nothing_behind(moment: str) -> None:
         running.wait_for(moment)
         processes = family(running)
         os.killpg(running.popen.pid, signal.SIGINT)
-        assert running.ended() == -signal.SIGINT  # make's own way
+        # make's own ways: the second, if its child has ended before it waits for it
+        assert running.ended() in (-signal.SIGINT, 2)
         eventually(lambda: all_gone(processes), "no process is left", 10.0)
         assert list(folder.iterdir()) == []
     if moment != "demo.py":  # Python has begun to import the demo's modules

@@ -22,6 +22,7 @@ app.conf.update(
     broker_connection_retry_on_startup=True,
     task_default_queue="plain",
     task_routes={"plain.*": {"queue": "plain"}},
+    task_default_queue_type=os.environ.get("PLAIN_QUEUE_TYPE", "classic"),
     worker_prefetch_multiplier=1,
 )
 if "PLAIN_KEY_PREFIX" in os.environ:
