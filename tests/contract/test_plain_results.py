@@ -229,3 +229,26 @@ def test_a_backend_that_cannot_be_read_is_refused_at_start(url: str, problem: st
     with process(*command, env=env, cwd=ROOT) as gateway:
         assert gateway.ended() == 1
         assert problem in gateway.output
+
+
+@pytest.mark.variant
+def test_an_outage_of_the_result_backend_is_logged_once_and_results_come_after_it(
+    request: pytest.FixtureRequest, tmp_path: Path
+) -> None:
+    broker, results = f"{request.getfixturevalue('redis_url')}11", tmp_path / "results.db"
+    url = f"db+sqlite:///{results}"
+    more = {"PLAIN_BROKER_URL": broker, "FOREBAY_BROKER_URL": broker}
+    more |= {"PLAIN_RESULT_BACKEND": url, "FOREBAY_RESULT_URL": url}
+    with plain_site({**backends_of("redis+rpc", request), **more}) as site:
+        assert site.stub.Add(pb.AddRequest(x=1, y=2), timeout=TIMEOUT_S).total == 3
+        marks = {name: str(tmp_path / name) for name in ("begun", "ended")}
+        call = site.stub.Do.future(wish("touch_then_sleep", {**marks, "seconds": 15}), timeout=60)
+        eventually((tmp_path / "begun").exists, "the task has begun")
+        aside = results.rename(tmp_path / "aside.db")
+        site.gateway.wait_for(r"reading the result backend is interrupted")
+        assert not (tmp_path / "ended").exists()
+        aside.rename(results)
+        site.gateway.wait_for(r"reading the result backend resumes, after")
+        call.result(timeout=60)
+        logged = site.gateway.output
+        assert logged.count("is interrupted") == logged.count("resumes, after") == 1, logged
