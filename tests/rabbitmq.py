@@ -33,7 +33,7 @@ SERVER = Path("/usr/lib/rabbitmq/bin/rabbitmq-server")
 VHOSTS = (
     *("redis", "redis-deserted", "embedded", "embedded-deserted"),
     *("dispatch", "outage", "nemesis", "docs", "plain", "tutorial", "applications", "tenants"),
-    *("secrets", "operations"),
+    *("secrets", "operations", "quorum"),
 )
 """The virtual hosts of a node, by purpose; each has its own queues."""
 

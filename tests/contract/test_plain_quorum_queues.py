@@ -19,7 +19,7 @@ pytestmark = pytest.mark.variant
 
 @pytest.fixture(scope="module")
 def quorum(request: pytest.FixtureRequest, rabbitmq: RabbitMQ) -> Iterator[PlainSite]:
-    url = rabbitmq.url("applications")
+    url = rabbitmq.url("quorum")
     brokers = {"PLAIN_BROKER_URL": url, "FOREBAY_BROKER_URL": url, "PLAIN_QUEUE_TYPE": "quorum"}
     with plain_site({**backends_of("rabbitmq+rpc", request), **brokers}) as site:
         with (
