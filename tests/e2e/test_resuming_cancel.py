@@ -229,8 +229,9 @@ async def test_a_call_whose_channel_is_closed_between_two_attempts_is_cancelled(
     async with asyncio.timeout(TIMEOUT_S):
         assert await waiting is await call.code() is grpc.StatusCode.CANCELLED
     assert call.cancelled()
-    with pytest.raises(asyncio.CancelledError):
-        await call
+    for waiting_for in (call, call.wait_for_connection()):
+        with pytest.raises(asyncio.CancelledError):
+            await waiting_for
 
 
 async def test_a_call_that_is_cancelled_between_two_attempts_is_cancelled() -> None:

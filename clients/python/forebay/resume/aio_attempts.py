@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import grpc
 
 from forebay.resume.attempts import Attempts
-from forebay.resume.cancelled_attempt import AsyncEndedAttempt
-from forebay.resume.policy import ResumePolicy
+from forebay.resume.ended_attempts import AsyncEndedAttempt
 from forebay.resume.request_replay import AsyncReplay
 
 _BROKEN = "the connection broke while the requests ended"
@@ -19,20 +17,10 @@ _BROKEN = "the connection broke while the requests ended"
 class AsyncAttempts(Attempts):
     """The attempts of a call; an asyncio task waits between two of them."""
 
-    def __init__(
-        self,
-        policy: ResumePolicy,
-        multicallables: Sequence[Any],
-        request: Any,
-        options: Mapping[str, Any],
-        on_cancel: Callable[[ResumePolicy], None],
-    ) -> None:
-        self._event = asyncio.Event()
-        super().__init__(
-            policy, multicallables, request, options, cancelled=self._event, on_cancel=on_cancel
-        )
+    _new_event = asyncio.Event
+    _cancelled: asyncio.Event
 
-    def ended(self, inner: Any) -> Any:
+    def as_ended(self, inner: Any) -> Any:
         """The attempt; another one, UNAVAILABLE, if `grpc.aio` itself has cancelled it.
 
         It does so if the connection breaks while it sends the end of the requests: see
@@ -50,7 +38,7 @@ class AsyncAttempts(Attempts):
             return False
         try:
             async with asyncio.timeout(delay_s):
-                await self._event.wait()
+                await self._cancelled.wait()
         except TimeoutError:
             return True
         return False

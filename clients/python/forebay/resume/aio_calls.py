@@ -11,7 +11,7 @@ import grpc
 
 from forebay.resume.aio_attempts import AsyncAttempts
 from forebay.resume.attempts import call_all, weakly
-from forebay.resume.cancelled_attempt import AsyncEndedAttempt
+from forebay.resume.ended_attempts import AsyncEndedAttempt
 from forebay.resume.request_replay import RequestWriter
 
 
@@ -36,7 +36,7 @@ class ResumingCall(grpc.aio.Call):
         return True
 
     def cancelled(self) -> bool:
-        return self.done() and bool(self._attempts.ended(self._inner).cancelled())
+        return self.done() and bool(self._attempts.as_ended(self._inner).cancelled())
 
     def done(self) -> bool:
         return self._attempts.is_over
@@ -78,15 +78,7 @@ class ResumingCall(grpc.aio.Call):
 
     async def wait_for_connection(self) -> None:
         """Waits until an attempt is connected; raises the call's error if the call ends first."""
-        while True:
-            inner = self._inner
-            try:
-                await self._of_attempt(inner, inner.wait_for_connection())
-                return
-            except grpc.aio.AioRpcError:
-                if not await self._was_retried(inner):
-                    self._raise_if_cancelled()
-                    raise
+        await self._by_attempts(lambda inner: inner.wait_for_connection())
 
     async def write(self, request: Any) -> None:
         """Sends a request; only for calls that were started without an iterator of requests."""
@@ -112,14 +104,14 @@ class ResumingCall(grpc.aio.Call):
             inner = self._inner
             ok = await inner.code() is grpc.StatusCode.OK
             if ok or self.done() or not await self._was_retried(inner):
-                return self._attempts.ended(self._inner)  # a cancel has replaced it
+                return self._attempts.as_ended(self._inner)  # a cancel has replaced it
 
     async def _was_retried(self, inner: Any) -> bool:
         """Whether another attempt has replaced the failed one; waits until that is decided."""
         async with self._replacing:
             if self._inner is not inner:
                 return not self._attempts.is_cancelled
-            failed = await _failure_of(self._attempts.ended(inner))
+            failed = await _failure_of(self._attempts.as_ended(inner))
             if self.done():
                 return False
             is_due = await self._attempts.wait_to_retry(failed)
@@ -131,20 +123,28 @@ class ResumingCall(grpc.aio.Call):
                 self._finish()
             return is_due
 
-    async def _of_attempt(self, inner: Any, response: Awaitable[Any]) -> Any:
+    async def _by_attempts(self, act: Callable[[Any], Awaitable[Any]]) -> Any:
+        """The result of `act` on the first attempt that has one; raises the last one's error."""
+        while True:
+            if self._attempts.is_cancelled:
+                raise asyncio.CancelledError  # as a cancelled `grpc.aio` call does
+            inner = self._inner
+            try:
+                return await self._of_attempt(inner, act(inner))
+            except grpc.aio.AioRpcError:
+                if not (await self._was_retried(inner) or self._attempts.is_cancelled):
+                    raise
+
+    async def _of_attempt(self, inner: Any, result: Awaitable[Any]) -> Any:
         """Waits for it; also raises AioRpcError if `grpc.aio` itself has cancelled the attempt."""
         try:
-            return await response
+            return await result
         except asyncio.CancelledError:
             task = asyncio.current_task()
-            ended = self._attempts.ended(inner)
+            ended = self._attempts.as_ended(inner)
             if (task is not None and task.cancelling()) or ended is inner:
                 raise
         raise await _failure_of(ended)
-
-    def _raise_if_cancelled(self) -> None:
-        if self._attempts.is_cancelled:
-            raise asyncio.CancelledError  # as a cancelled `grpc.aio` call does
 
     def _start(self) -> None:
         self._inner = self._attempts.start()
@@ -169,7 +169,7 @@ class Response(ResumingCall):
 
     def __init__(self, attempts: AsyncAttempts, writer: RequestWriter | None = None) -> None:
         super().__init__(attempts, writer)
-        self._task = asyncio.create_task(self._response())
+        self._task = asyncio.create_task(self._by_attempts(lambda inner: inner))
         self._task.add_done_callback(self._on_done)
 
     def __await__(self) -> Generator[Any, None, Any]:
@@ -177,16 +177,6 @@ class Response(ResumingCall):
 
     def cancel(self) -> bool:
         return super().cancel() and self._task.cancel()
-
-    async def _response(self) -> Any:
-        while True:
-            inner = self._inner
-            try:
-                return await self._of_attempt(inner, inner)
-            except grpc.aio.AioRpcError:
-                if not await self._was_retried(inner):
-                    self._raise_if_cancelled()
-                    raise
 
     def _on_done(self, task: asyncio.Task[Any]) -> None:
         if task.cancelled():  # perhaps before its first step
@@ -227,20 +217,12 @@ class ResponseStream(ResumingCall, AsyncIterator[Any]):
     async def _read(self) -> Any:
         if self._failure is not None:
             raise self._failure
-        while True:
-            self._raise_if_cancelled()
-            inner = self._inner
-            try:
-                return await self._response()
-            except grpc.aio.AioRpcError:
-                if not await self._was_retried(inner):
-                    self._raise_if_cancelled()
-                    raise
+        return await self._by_attempts(lambda _: self._response())
 
     async def _response(self) -> Any:
         self._idle.clear()
         try:
-            response = await self._of_attempt(self._inner, anext(self._responses, grpc.aio.EOF))
+            response = await anext(self._responses, grpc.aio.EOF)
             if response is grpc.aio.EOF:
                 self._finish()
             else:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import weakref
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol
 
 import grpc
 
@@ -28,8 +28,11 @@ class Event(Protocol):
 class Attempts:
     """Starts each attempt with the multi-callable of its target.
 
-    When the caller cancels the call before its end, `cancelled` is set and `on_cancel` is called.
+    When the caller cancels the call before its end, `_cancelled` is set and `on_cancel` is called.
     """
+
+    _new_event: ClassVar[Callable[[], Event]]
+    _cancelled: Event
 
     def __init__(
         self,
@@ -37,16 +40,14 @@ class Attempts:
         multicallables: Sequence[Any],
         request: Any,
         options: Mapping[str, Any],
-        *,
-        cancelled: Event,
         on_cancel: Callable[[ResumePolicy], None],
     ) -> None:
+        self._cancelled = type(self)._new_event()  # first, so that a pickled call is a TypeError
         self.policy = policy
         self.is_over = False
         self._multicallables = multicallables
         self._request = request
         self._options = options
-        self._cancelled = cancelled
         self._on_cancel = on_cancel
 
     @property

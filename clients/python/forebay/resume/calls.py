@@ -7,36 +7,25 @@ runs the same assertions over both.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator
 from typing import Any, ClassVar, cast
 
 import grpc
 
 from forebay.deadline import Deadline
 from forebay.resume.attempts import Attempts, call_all, weakly
-from forebay.resume.cancelled_attempt import CancelledAttempt
-from forebay.resume.policy import ResumePolicy
+from forebay.resume.ended_attempts import CancelledAttempt
 
 
 class BlockingAttempts(Attempts):
     """Attempts between which a thread waits."""
 
-    def __init__(
-        self,
-        policy: ResumePolicy,
-        multicallables: Sequence[Any],
-        request: Any,
-        options: Mapping[str, Any],
-        on_cancel: Callable[[ResumePolicy], None],
-    ) -> None:
-        self._event = threading.Event()
-        super().__init__(
-            policy, multicallables, request, options, cancelled=self._event, on_cancel=on_cancel
-        )
+    _new_event = threading.Event
+    _cancelled: threading.Event
 
     def wait(self, delay_s: float) -> bool:
         """Waits until the next attempt is due; False if the call is cancelled before."""
-        return not self._event.wait(delay_s)
+        return not self._cancelled.wait(delay_s)
 
 
 def call_and_wait(attempts: BlockingAttempts) -> tuple[Any, grpc.Call]:
