@@ -15,7 +15,7 @@ from typing import Protocol
 from forebay.errors import BackendUnavailable
 from forebay_backends.aio.outage_log import OutageLog
 from forebay_backends.broker.base import Broker
-from forebay_backends.broker.task_messages import call_message
+from forebay_backends.broker.task_messages import waiting_message
 from forebay_backends.end_notices import EndNotices
 from forebay_backends.ledger.client import ELECTED_FOR_S, Ledger
 from forebay_backends.ledger.keys import PARTITIONS, REAPING, waiting_keys
@@ -160,16 +160,7 @@ class Reaper:
                 tenant=call.call.owner,
             ):
                 _log.info("resending call %s, attempt %d: %s", call.call, call.attempt, reason)
-            await self._broker.send(
-                call_message(
-                    call.call,
-                    call.attempt,
-                    task=call.task,
-                    queue=call.queue,
-                    priority=call.priority,
-                    traceparent=call.traceparent,
-                )
-            )
+            await self._broker.send(waiting_message(call))
             await self._ledger.run(mark_resent(call))
             if self._counts is not None:
                 self._counts.message_resent(call.queue)

@@ -23,7 +23,7 @@ from typing import Any, ClassVar, Protocol
 
 from forebay.routes import HIGHEST_PRIORITY
 from forebay_backends.ledger.keys import CallKey
-from forebay_backends.ledger.operations.base import Push
+from forebay_backends.ledger.operations.base import Push, WaitingCall
 from forebay_backends.signing.keyring import NO_KEYS, Keyring
 from forebay_backends.signing.task_signatures import task_signature
 
@@ -150,6 +150,18 @@ def call_message(
     if traceparent:
         kwargs["traceparents"] = [traceparent]
     return TaskMessage(task_id, task, queue, priority, kwargs)
+
+
+def waiting_message(one: WaitingCall) -> TaskMessage:
+    """The message of a durable call that the ledger lists as waiting."""
+    return call_message(
+        one.call,
+        one.attempt,
+        task=one.task,
+        queue=one.queue,
+        priority=one.priority,
+        traceparent=one.traceparent,
+    )
 
 
 def calls_message(

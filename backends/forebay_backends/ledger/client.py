@@ -427,7 +427,7 @@ class Ledger:
         return self._noted(await self.run(read_clock()))
 
     async def read_clock_and(self, operation: Operation[T]) -> tuple[ClockReading, T]:
-        """Like `read_clock`, and runs an operation that settles the clock in the same round trip.
+        """Like `read_clock`, and runs an operation that needs no clock, in one round trip.
 
         In a cluster, at the same time.
         """

@@ -20,7 +20,7 @@ from forebay_backends.aio.background_tasks import BackgroundTasks
 from forebay_backends.aio.outage_log import OutageLog
 from forebay_backends.aio.periodic import run_periodically
 from forebay_backends.broker.base import Broker, ledger_push
-from forebay_backends.broker.task_messages import TaskMessage, call_message
+from forebay_backends.broker.task_messages import waiting_message
 from forebay_backends.ledger.client import Ledger
 from forebay_backends.ledger.keys import PARTITIONS, STARTING, CallKey, delayed_keys
 from forebay_backends.ledger.operations.base import Push, Refused
@@ -32,7 +32,7 @@ from forebay_backends.ledger.operations.delayed import (
     start,
 )
 from forebay_backends.ledger.operations.held import HeldCall
-from forebay_backends.ledger.operations.maintenance import UnclaimedCall, mark_resent
+from forebay_backends.ledger.operations.maintenance import mark_resent
 from forebay_backends.telemetry.call_labels import about_call
 from forebay_gateway.admission.admission import TenantAccount
 from forebay_gateway.admission.retry_after import retry_after_s
@@ -176,17 +176,17 @@ class DelayedCalls:
             self._background_tasks.start(self._send(unsent))
 
     def _push(self, one: HeldCall) -> Push:
-        return ledger_push(self._broker, _message(one))
+        return ledger_push(self._broker, waiting_message(one))
 
     async def _send(self, calls: Sequence[HeldCall]) -> None:
         """Sends messages; the repair sends those that can't be sent now, as all that are lost."""
         for some in chunks(calls, _SENDS_AT_ONCE):
-            sends = (self._broker.send(_message(one)) for one in some)
+            sends = (self._broker.send(waiting_message(one)) for one in some)
             results = await asyncio.gather(*sends, return_exceptions=True)
             sent = [one for one, result in zip(some, results, strict=True) if result is True]
             try:
                 if sent:
-                    await self._ledger.run_all([mark_resent(_unclaimed(one)) for one in sent])
+                    await self._ledger.run_all([mark_resent(one) for one in sent])
                 for result in results:
                     if isinstance(result, BaseException):
                         raise result
@@ -194,20 +194,3 @@ class DelayedCalls:
                 self._outage.failed(error)
                 return
             self._outage.succeeded()
-
-
-def _message(one: HeldCall) -> TaskMessage:
-    return call_message(
-        one.call,
-        one.attempt,
-        task=one.task,
-        queue=one.queue,
-        priority=one.priority,
-        traceparent=one.traceparent,
-    )
-
-
-def _unclaimed(one: HeldCall) -> UnclaimedCall:
-    return UnclaimedCall(
-        one.call, one.attempt, one.task, one.queue, one.priority, sent_ms=0, overtaken=False
-    )

@@ -24,7 +24,7 @@ from forebay.v1 import call_pb2, route_pb2
 from forebay_backends.aio.outage_log import OnceInAWhile
 from forebay_backends.broker.base import Broker
 from forebay_backends.broker.end_messages import end_of
-from forebay_backends.broker.task_messages import ORIGIN, TaskMessage, call_message
+from forebay_backends.broker.task_messages import ORIGIN, TaskMessage, waiting_message
 from forebay_backends.ledger.client import Ledger
 from forebay_backends.ledger.frames import reply_frame
 from forebay_backends.ledger.keys import CallKey
@@ -183,19 +183,12 @@ async def _resend(ledger: Ledger, broker: Broker, dropped: Dropped) -> None:
     if dropped.batch is not None:
         await broker.send(message)
     for call, attempt in dropped.attempts:
-        await broker.send(
-            call_message(
-                call,
-                attempt,
-                task=message.task,
-                queue=message.queue,
-                priority=message.priority or 0,
-                traceparent=dropped.traceparents.get(call, ""),
-            )
-        )
         unclaimed = UnclaimedCall(
-            call, attempt, message.task, message.queue, message.priority or 0, 0, overtaken=False
+            *(call, attempt, message.task, message.queue, message.priority or 0, 0),
+            overtaken=False,
+            traceparent=dropped.traceparents.get(call, ""),
         )
+        await broker.send(waiting_message(unclaimed))
         await ledger.run(mark_resent(unclaimed))
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Generic, TypeVar
+from typing import Generic, Protocol, TypeVar
 
 from forebay.deadline import clamped_s
 from forebay_backends.ledger.keys import CallKey
@@ -31,7 +31,8 @@ class Operation(Generic[T]):
     A `large_message`, which is among the arguments, follows the script in one transaction
     instead, if the server is not a cluster; see `large_messages`. With
     `waits_for_replicas`, a failover must not lose what it writes; see `replication`. Only one that
-    `settles_clock` runs while its process does not know the ledger's clock.
+    `settles_clock`, by reading it, or that needs none runs while its process does not know the
+    ledger's clock.
     """
 
     script: str
@@ -46,6 +47,28 @@ class Operation(Generic[T]):
     def size(self) -> int:
         """Approximately how many bytes it sends."""
         return sum(len(one) for one in self.arguments if isinstance(one, bytes))
+
+
+class WaitingCall(Protocol):
+    """A call that waits for a worker, with all that its task message has."""
+
+    @property
+    def call(self) -> CallKey: ...
+
+    @property
+    def attempt(self) -> int: ...
+
+    @property
+    def task(self) -> str: ...
+
+    @property
+    def queue(self) -> str: ...
+
+    @property
+    def priority(self) -> int: ...
+
+    @property
+    def traceparent(self) -> str: ...
 
 
 class Refusal(StrEnum):

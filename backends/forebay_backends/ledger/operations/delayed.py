@@ -6,7 +6,6 @@ start a call that is due; the script lets only one of them do it.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 from forebay_backends.ledger.keys import CallKey, partition_prefix
@@ -18,10 +17,10 @@ from forebay_backends.ledger.operations.base import (
     milliseconds,
     parse_refused,
 )
-from forebay_backends.ledger.operations.held import HeldCall
+from forebay_backends.ledger.operations.held import HELD_WORDS, HeldCall, held_call
 
 MOST_A_PARTITION = 500
-_WORDS = 8
+_WORDS = 1 + HELD_WORDS
 
 
 @dataclass(frozen=True)
@@ -56,7 +55,7 @@ def due_calls(
         partition_prefix(partition),
         (milliseconds(within_s), limit),
         lambda reply: [
-            _delayed_call([word.decode() for word in reply[n : n + _WORDS]])
+            DelayedCall(held_call(reply[n + 1 : n + _WORDS]), float(reply[n]) / 1000)
             for n in range(0, len(reply), _WORDS)
         ],
     )
@@ -80,11 +79,3 @@ def count_delayed(partition: int, owner: str = "") -> Operation[DelayedCount]:
         (owner,),
         lambda reply: DelayedCount(int(reply[0]), int(reply[1])),
     )
-
-
-def _delayed_call(words: Sequence[str]) -> DelayedCall:
-    call, in_ms, attempt, task, queue, priority, method, traceparent = words
-    held = HeldCall(
-        CallKey.parse(call), queue, int(attempt), task, int(priority), method, traceparent
-    )
-    return DelayedCall(held, float(in_ms) / 1000)

@@ -17,11 +17,12 @@ from forebay_backends.ledger.operations.base import (
     Operation,
     Push,
     Refused,
+    Reply,
     about,
     parse_refused,
 )
 
-_WORDS = 7
+HELD_WORDS = 7
 
 
 @dataclass(frozen=True)
@@ -84,14 +85,14 @@ def adopt_held(
         partition_prefix(partition),
         (LEASE_MS, limit, *queues),
         lambda reply: [
-            _held_call([word.decode() for word in reply[n : n + _WORDS]])
-            for n in range(0, len(reply), _WORDS)
+            held_call(reply[n : n + HELD_WORDS]) for n in range(0, len(reply), HELD_WORDS)
         ],
     )
 
 
-def _held_call(words: Sequence[str]) -> HeldCall:
-    call, queue, attempt, task, priority, method, traceparent = words
+def held_call(words: Reply) -> HeldCall:
+    """Parses the `HELD_WORDS` words that scripts reply about a call."""
+    call, queue, attempt, task, priority, method, traceparent = (word.decode() for word in words)
     return HeldCall(
         CallKey.parse(call), queue, int(attempt), task, int(priority), method, traceparent
     )

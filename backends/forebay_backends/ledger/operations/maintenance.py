@@ -15,6 +15,7 @@ from forebay_backends.ledger.operations.base import (
     Operation,
     Refused,
     Reply,
+    WaitingCall,
     parse_lapses,
 )
 
@@ -127,7 +128,7 @@ def unclaimed(partition: int, queues: Sequence[str]) -> Operation[dict[str, Queu
     return Operation("maintenance/unclaimed", partition_prefix(partition), arguments, parse)
 
 
-def mark_resent(call: UnclaimedCall) -> Operation[Refused | None]:
+def mark_resent(call: WaitingCall) -> Operation[Refused | None]:
     """Records that the call's message was sent again."""
     return Operation(
         "maintenance/mark_resent",

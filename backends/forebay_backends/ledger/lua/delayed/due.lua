@@ -1,6 +1,6 @@
 -- The next delayed calls that are due.
 -- ARGV: within_ms (from now), limit
--- Replies, a list: of each call: call in_ms (0: it is due) attempt task queue priority method
+-- Replies, a list: of each call: in_ms (0: it is due) call queue attempt task priority method
 --   traceparent
 local within_ms, limit = tonumber(ARGV[1]), ARGV[2]
 
@@ -9,12 +9,10 @@ local found = redis.call('ZRANGEBYSCORE', index('delayed'), '-inf', now + within
   'LIMIT', 0, limit)
 for n = 1, #found, 2 do
   local call, start_at = found[n], tonumber(found[n + 1])
-  local r = read(call, {'attempt', 'task', 'queue', 'priority', 'method'})
+  local r = read(call, HELD_FIELDS)
   if r.task then
-    local in_ms = tostring(math.max(start_at - now, 0))
-    for _, word in ipairs({
-      call, in_ms, r.attempt, r.task, r.queue, r.priority or '0', r.method, traceparent_of(call),
-    }) do reply[#reply + 1] = word end
+    reply[#reply + 1] = tostring(math.max(start_at - now, 0))
+    add_held_call(reply, call, r)
   else
     end_delay(call)  -- its record was lost
   end

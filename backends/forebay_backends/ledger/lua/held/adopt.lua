@@ -10,13 +10,11 @@ for _, queue in ipairs(queues) do
     10 * limit)
   local taken = 0
   for _, call in ipairs(old) do
-    local r = read(call, {'state', 'held', 'attempt', 'task', 'priority', 'method'})
+    local r = read(call, {'state', 'held', unpack(HELD_FIELDS)})
     if r.held and r.state == 'QUEUED' and taken < limit then
       taken = taken + 1
       redis.call('ZADD', waiting(queue), 'XX', now, call)
-      for _, word in ipairs({
-        call, queue, r.attempt, r.task, r.priority or '0', r.method, traceparent_of(call),
-      }) do reply[#reply + 1] = word end
+      add_held_call(reply, call, r)
     end
   end
 end

@@ -75,3 +75,12 @@ local function traceparent_of(call)
   local metadata = redis.call('HGET', key('call', call), 'metadata') or ''
   return metadata:match('\11traceparent\18.(%x%x%-%x+%-%x+%-%x%x)') or ''
 end
+
+local HELD_FIELDS = {'queue', 'attempt', 'task', 'priority', 'method'}
+
+-- Adds to a reply the words about a call whose message a gateway sends later; r has HELD_FIELDS.
+local function add_held_call(reply, call, r)
+  for _, word in ipairs({
+    call, r.queue, r.attempt, r.task, r.priority or '0', r.method, traceparent_of(call),
+  }) do reply[#reply + 1] = word end
+end
