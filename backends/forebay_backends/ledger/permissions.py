@@ -39,6 +39,12 @@ def forbidden(error: BaseException) -> str:
     return "a command that Forebay needs"
 
 
+def permission_fix(error: BaseException | None, prefix: str) -> str | None:
+    """How to allow what the server refused; None for any other error. See `missing_rule`."""
+    rule = missing_rule(error, prefix)
+    return rule and f"give the user the rule `{rule}` (ACL SETUSER USER {rule}); docs/redis.md"
+
+
 def missing_rule(error: BaseException | None, prefix: str = "forebay:") -> str | None:
     """The ACL rule that would allow what the server refused; None for any other error.
 

@@ -17,7 +17,7 @@ from forebay.routes import Method
 from forebay.v1.calls_pb2 import ServedMethod
 from forebay_backends.broker.amqp_errors import fix_of
 from forebay_backends.ledger.client import Ledger
-from forebay_backends.ledger.permissions import missing_rule
+from forebay_backends.ledger.permissions import permission_fix
 from forebay_backends.ledger.presence import WorkerPresence, live_workers
 from forebay_backends.ledger.server_check import read_server_info, url_problem
 from forebay_backends.settings import CeleryApplication, Settings
@@ -193,8 +193,7 @@ def _acl_fix(
 ) -> str | None:
     # A broker's keys are the queues' names, and kombu's; all of them have the key prefix.
     prefix = server.key_prefix if isinstance(server, RedisServer) else ""
-    rule = missing_rule(error.__cause__, f"{prefix}forebay:" if is_ledger else prefix)
-    return rule and f"give the user the rule `{rule}` (ACL SETUSER USER {rule}); docs/redis.md"
+    return permission_fix(error.__cause__, f"{prefix}forebay:" if is_ledger else prefix)
 
 
 async def _broker(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator
 
-from forebay_backends.ledger.permissions import missing_rule
+from forebay_backends.ledger.permissions import permission_fix
 
 
 class MissingPermissions(logging.Filter):
@@ -18,21 +18,12 @@ class MissingPermissions(logging.Filter):
         super().__init__()
         self._prefix = prefix
 
-    @classmethod
-    def install(cls, prefix: str) -> None:
-        """Adds one to the logger, unless it has one."""
-        logger = logging.getLogger("celery.worker")
-        if not any(isinstance(each, cls) for each in logger.filters):
-            logger.addFilter(cls(prefix))
-
     def filter(self, record: logging.LogRecord) -> bool:
         error = record.exc_info[1] if record.exc_info else None
         for cause in _causes(error):
-            rule = missing_rule(cause, self._prefix)
-            if rule is not None:
-                record.msg = "broker: %s; give the user the rule `%s`, see docs/redis.md"
-                record.args = (cause, rule)
-                record.exc_info = None
+            fix = permission_fix(cause, self._prefix)
+            if fix is not None:
+                record.msg, record.args, record.exc_info = "broker: %s; %s", (cause, fix), None
                 break
         return True
 

@@ -102,7 +102,7 @@ def _check_backend_urls() -> None:
     """
     backends = settings().backends()
     if isinstance(backends.broker, RedisServer):
-        MissingPermissions.install(backends.broker.key_prefix)
+        _filter_log("celery.worker", MissingPermissions(backends.broker.key_prefix))
     servers: dict[str, object] = {"ledger": backends.ledger}
     if not backends.broker_is_ledger:
         servers["broker"] = backends.broker
@@ -134,11 +134,16 @@ def on_logger_set_up(logger: logging.Logger, **_: object) -> None:
 def _filter_logs() -> None:
     """Filters repeated log lines about an unreachable broker, and bodies of dropped messages."""
     for name in _REPEATING_LOGGERS:
-        logger = logging.getLogger(name)
-        if not any(isinstance(each, RepeatFilter) for each in logger.filters):
-            logger.addFilter(RepeatFilter())
+        _filter_log(name, RepeatFilter())
     for name in (_DROPPING_LOGGER, "celery.pool"):
-        logging.getLogger(name).addFilter(HiddenBodies())
+        _filter_log(name, HiddenBodies())
+
+
+def _filter_log(name: str, new: logging.Filter) -> None:
+    """Adds a filter to a logger, unless it has one of that kind."""
+    logger = logging.getLogger(name)
+    if not any(isinstance(each, type(new)) for each in logger.filters):
+        logger.addFilter(new)
 
 
 def on_worker_ready(sender: Any, **_: object) -> None:
