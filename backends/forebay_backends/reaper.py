@@ -17,7 +17,7 @@ from forebay_backends.aio.outage_log import OutageLog
 from forebay_backends.broker.base import Broker
 from forebay_backends.broker.task_messages import waiting_message
 from forebay_backends.end_notices import EndNotices
-from forebay_backends.ledger.client import ELECTED_FOR_S, Ledger
+from forebay_backends.ledger.client import Ledger
 from forebay_backends.ledger.keys import PARTITIONS, REAPING, waiting_keys
 from forebay_backends.ledger.lost_calls import certainly_lost, probably_lost
 from forebay_backends.ledger.operations.base import Lapse
@@ -34,6 +34,8 @@ from forebay_backends.ledger.presence import consumed_queues, live_workers
 from forebay_backends.telemetry.call_labels import about_call
 
 REAP_INTERVAL_S = 1.0
+_ELECTED_FOR_S = 0.7
+"""Less than the interval, so that each second has an election."""
 _MOST_DOUBTS = 3
 """After more uncertain readings than this, a second apart, no process knows the clock."""
 _MAX_EVICTIONS = 1000
@@ -90,7 +92,7 @@ class Reaper:
         """
         if not await self._may_set_clock():
             return
-        if not await self._ledger.elected(REAPING, ELECTED_FOR_S):
+        if not await self._ledger.elected(REAPING, _ELECTED_FOR_S):
             # Every process must know the clock: after a step, any of them may be elected.
             if not self._ledger.clock.is_fresh:
                 await self._ledger.read_clock()

@@ -34,16 +34,18 @@ async def run_periodically(
     outage = OutageLog(log, f"{name} is interrupted", f"{name} resumes", repeat_s=inf)
     wake = wake or AutoResetEvent()
     while True:
-        pause_s, jitter = interval_s, between(0.8, LONGEST_PAUSE)
+        jitter = between(0.8, LONGEST_PAUSE)
+        pause_s = interval_s * jitter
         try:
             next_in_s = await act()
         except BackendUnavailable as error:
             outage.failed(error)
-            pause_s = interval_s if retry_interval_s is None else retry_interval_s
+            if retry_interval_s is not None:
+                pause_s = retry_interval_s * jitter
         except Exception:
             log.exception("%s failed; it is retried", name)
         else:
             outage.succeeded()
             if next_in_s is not None:
-                pause_s, jitter = next_in_s, 1.0
-        await wake.wait(pause_s * jitter)
+                pause_s = next_in_s
+        await wake.wait(pause_s)

@@ -51,8 +51,6 @@ return lengths
 """
 _LARGE_SENDS = 4
 """Limit of large commands in flight: redis-py and asyncio copy each two or three times."""
-ELECTED_FOR_S = 0.7
-"""How long an election lasts for work done once a second: less, so that each second has one."""
 PROBE_MS = 1000
 """Lifetime of the key that `ping` writes to check that the server takes writes."""
 

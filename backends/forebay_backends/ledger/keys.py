@@ -116,31 +116,33 @@ def waiting_keys(queues: Collection[str]) -> list[str]:
     return [f"{partition_prefix(number)}:{name}" for number in range(PARTITIONS) for name in names]
 
 
-# These are read and written together, so they share a hash tag.
 FLEET = "forebay:{fleet}"
-"""The prefix of the keys about processes; a script takes it as a partition's prefix."""
+"""The prefix of the keys about processes, which have one hash tag because they are used together.
 
-PRESENCE_INDEX = "forebay:{fleet}:workers"
+A script takes it as a partition's prefix.
+"""
+
+PRESENCE_INDEX = f"{FLEET}:workers"
 """Sorted set of worker ids by the time (ledger's clock, s) until which they are live."""
 
-REAPING = "forebay:{fleet}:reaping"
+REAPING = f"{FLEET}:reaping"
 """The process that sets this key sweeps the ledger; the key expires."""
 
-STARTING = "forebay:{fleet}:starting"
+STARTING = f"{FLEET}:starting"
 """The gateway that sets this key looks for delayed calls that are due; the key expires."""
 
-PROBE = "forebay:{fleet}:probe"
+PROBE = f"{FLEET}:probe"
 """Written to see whether the server takes writes; expires after a second."""
 
 
 def presence_key(worker: str) -> str:
     """A worker's presence: JSON, expiring."""
-    return f"forebay:{{fleet}}:worker:{worker}"
+    return f"{FLEET}:worker:{worker}"
 
 
 def begun_key(message_id: str) -> str:
     """The mark on a message whose calls must run at most once; see `begun_messages.py`."""
-    return f"forebay:{{fleet}}:begun:{message_id}"
+    return f"{FLEET}:begun:{message_id}"
 
 
 def gateway_channel(gateway: str) -> str:
@@ -303,14 +305,14 @@ KEYS = (
     ),
     KeyPattern(PRESENCE_INDEX, "zset", "worker", "", "Workers, by when their presence expires (s)"),
     KeyPattern(
-        "forebay:{fleet}:worker:WORKER",
+        f"{FLEET}:worker:WORKER",
         "string",
         "worker",
         "a day, unless it is renewed",
         "Presence of a worker, JSON",
     ),
     KeyPattern(
-        "forebay:{fleet}:begun:MESSAGE",
+        f"{FLEET}:begun:MESSAGE",
         "string",
         "all",
         "until the message expires, and a minute",

@@ -1,4 +1,4 @@
--- What the workers in the index have announced, also those that are no longer live.
+-- The presences that the workers in the index have announced, also of those no longer live.
 -- ARGV: probe_ms (how long the key lasts whose writing shows that the server takes writes; 0: none)
 -- Replies, for each worker: until (s: it is live until then), its presence
 local probe_ms = tonumber(ARGV[1])
