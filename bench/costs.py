@@ -1,4 +1,4 @@
-"""What an ephemeral Add costs: CPU and rate under a saturating load, and the time of one caller.
+"""The costs of an ephemeral Add: CPU and rate under a saturating load, and one caller's time.
 
 Contenders are gateways, each with its worker and ledger, that are called with some credentials.
 """

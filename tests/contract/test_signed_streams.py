@@ -97,7 +97,7 @@ STREAMS: dict[str, Callable[[Entries], object]] = {
     "doubled": lambda entries: replace(entries, 3, 2),
     "deleted": lambda entries: entries.pop(2),
 }
-"""What is done to a stream of six messages; the worker reads four at once."""
+"""Changes to a stream of six messages, of which the worker reads four at once."""
 
 
 @pytest.mark.parametrize("method", ["ClientStream", "Listen"])

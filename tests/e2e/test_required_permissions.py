@@ -44,7 +44,7 @@ class System:
     env: dict[str, str]
 
     def refusal(self, subject: str) -> str:
-        """What the subject is told who calls the method with bytes that are no message."""
+        """The status that the subject gets for bytes that are no message of the method."""
         rpc = self.channel.unary_unary(f"/{ECHO}/Unrouted", lambda sent: sent, lambda got: got)
         with pytest.raises(grpc.RpcError) as refused:
             rpc(b"\xff", metadata=self.keys.metadata(subject), timeout=TIMEOUT_S)

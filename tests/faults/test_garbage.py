@@ -135,7 +135,7 @@ NO_MESSAGES: dict[str, Callable[[], bytes]] = {
 }
 
 LOGGED = {"empty headers": "Received and deleted unknown message"}
-"""What Celery itself logs."""
+"""Celery's own line, for entries that this application does not see."""
 NOT_LOGGED = {"a body that is not base64"}
 """kombu's decoder skips the foreign characters, so this is a message with an empty body."""
 

@@ -71,9 +71,10 @@ class NativeRpc:
         self.principal = NOBODY
         self.code: grpc.StatusCode | None = None
         self.is_provoked = False
-        """Whether the caller made it fail, by invalid requests or one of `_PROVOKED`.
+        """Whether invalid requests or one of `_PROVOKED` ended it, perhaps while its handler ran.
 
-        Other errors are the server's own, such as RESOURCE_EXHAUSTED and UNAUTHENTICATED.
+        The gateway or the handler decides on all other errors, such as RESOURCE_EXHAUSTED and
+        UNAUTHENTICATED: the reset that follows those cuts off no work.
         """
         self.room: asyncio.Future[None] | None = None
         """Done when a write that waits for the caller to read may go on."""

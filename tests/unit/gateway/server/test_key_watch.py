@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import pytest
 
@@ -27,6 +27,8 @@ from forebay_gateway.tls.server_tls import ServerTls
 from tests.certificates import Authority, TlsFiles
 from tests.identity_provider import ISSUER, IdentityProvider, issuer_settings
 
+T = TypeVar("T")
+
 
 def key(subject: str) -> ApiKey:
     made, _ = new_key("acme", ("caller",), subject, None)
@@ -40,6 +42,11 @@ def audit_log() -> tuple[asyncio.Queue[dict[str, Any]], AuditLog]:
     """The entries of a log, and the log."""
     entries: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
     return entries, AuditLog(lambda line: entries.put_nowait(json.loads(line)))
+
+
+async def taken(queue: asyncio.Queue[T]) -> T:
+    async with asyncio.timeout(30):
+        return await queue.get()
 
 
 @pytest.mark.parametrize(
@@ -66,8 +73,7 @@ async def test_a_changed_file_of_keys_has_an_entry(
     new = path.with_suffix(".new")
     new.write_text(text)
     new.rename(path)
-    async with asyncio.timeout(30):
-        entry = await entries.get()
+    entry = await taken(entries)
     await cancel_all(tasks)
     assert (entry["event"], entry["decision"]) == ("keys", decision)
     assert message in entry["message"]
@@ -100,8 +106,7 @@ async def test_an_unknown_role_of_a_new_key_is_reported_once(
         async with asyncio.timeout(30):
             while len(verifiers.keys_in_force[str(path)]) != len(keys):  # noqa: ASYNC110
                 await asyncio.sleep(0.001)
-    async with asyncio.timeout(30):
-        problem = await denied.get()
+    problem = await taken(denied)
     assert problem == f"{path}: there is no role 'caler' in [roles]; expected caller"
     assert identity.figures()["forebay_identity_problems"] == {("tokens",): 1}
     await asyncio.sleep(0.05)
@@ -121,19 +126,12 @@ async def test_changed_certificates_and_ones_that_cannot_be_used_have_an_entry(
     await asyncio.sleep(0)  # the watch knows the old certificate
     files.show(authority.issue("new", "127.0.0.1"))
     tls.files.refresh()
-    async with asyncio.timeout(30):
-        changed = await entries.get()
+    changed = await taken(entries)
     assert (changed["decision"], changed["method"]) == ("allow", "tls")
     assert changed["message"] == "changed: certificate"
     files.certificate.write_text("junk")
     tls.files.refresh()
-    async with asyncio.timeout(30):
-        refused = await entries.get()
-    await asyncio.sleep(0.05)  # many more rounds
-    await cancel_all(tasks)
-    assert refused["decision"] == "deny"
-    assert "expected certificates in PEM" in refused["message"]
-    assert entries.empty()
+    await expect_refusal(entries, tasks, "expected certificates in PEM")
 
 
 async def test_changed_keys_of_an_issuer_and_ones_that_cannot_be_used_have_an_entry(
@@ -152,16 +150,21 @@ async def test_changed_keys_of_an_issuer_and_ones_that_cannot_be_used_have_an_en
     provider.key_ids = ["RS256-1"]
     path.write_bytes(provider.jwks())
     store.files.refresh()
-    async with asyncio.timeout(30):
-        changed = await entries.get()
+    changed = await taken(entries)
     assert (changed["decision"], changed["method"]) == ("allow", ISSUER)
     assert changed["message"] == "added: RS256-1; removed: RS256-0"
     path.write_text("junk")
     store.files.refresh()
-    async with asyncio.timeout(30):
-        refused = await entries.get()
+    await expect_refusal(entries, tasks, "expected a JWKS")
+
+
+async def expect_refusal(
+    entries: asyncio.Queue[dict[str, Any]], tasks: list[asyncio.Task[None]], message: str
+) -> None:
+    """Fails unless one more entry comes, which says so."""
+    refused = await taken(entries)
     await asyncio.sleep(0.05)  # many more rounds
     await cancel_all(tasks)
     assert refused["decision"] == "deny"
-    assert "expected a JWKS" in refused["message"]
+    assert message in refused["message"]
     assert entries.empty()
