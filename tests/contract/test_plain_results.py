@@ -11,11 +11,14 @@ import shutil
 import sqlite3
 import subprocess
 import sys
+import threading
 from base64 import b64encode
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any, ClassVar
 
 import pytest
+from celery.backends.base import KeyValueStoreBackend
 from google.protobuf.json_format import MessageToDict
 from pymemcache import Client
 
@@ -209,6 +212,42 @@ def test_a_file_that_is_empty_between_two_states_says_nothing(tmp_path: Path) ->
 
     asyncio.run(read_all())
     assert [json.loads(body)["status"] for body in seen] == ["PROGRESS", "SUCCESS"]
+
+
+class BlockingBackend(KeyValueStoreBackend):  # type: ignore[misc]  # Celery has no types
+    """A result backend whose reads block until four run at once."""
+
+    together = threading.Barrier(4)
+    threads: ClassVar[set[str]] = set()
+    readers: ClassVar[set[int]] = set()
+
+    def get(self, key: Any) -> bytes:
+        type(self).together.wait(TIMEOUT_S)
+        self.threads.add(threading.current_thread().name)
+        self.readers.add(id(self))
+        return b'{"status": "SUCCESS", "result": 1}'
+
+
+def test_four_threads_read_each_with_its_own_backend_and_not_the_event_loop() -> None:
+    url = f"{__name__}:{BlockingBackend.__name__}://"
+    tasks = [str(number) for number in range(16)]
+    seen: list[str] = []
+
+    def on_meta(task_id: str, body: bytes, content_type: str) -> None:
+        seen.append(task_id)
+
+    async def read_all() -> None:
+        application = CeleryApplication("", broker_server("redis://127.0.0.1:1"), url, None)
+        results = PolledResults(application, on_meta, lambda: tasks)
+        reading = asyncio.create_task(results.listen())
+        await poll_until(lambda: len(seen) >= len(tasks), TIMEOUT_S)
+        await cancel_all([reading])
+        await results.close()
+
+    asyncio.run(read_all())
+    assert sorted(seen, key=int) == tasks
+    assert len(BlockingBackend.threads) == len(BlockingBackend.readers) == 4
+    assert all(name.startswith("forebay-results") for name in BlockingBackend.threads)
 
 
 @pytest.mark.parametrize(

@@ -102,6 +102,9 @@ PYTHON = {
     f"{_GATEWAY}/fair_queues/fair_queue.py": (f"{_UNIT}/gateway/fair_queues",),
     f"{_GATEWAY}/fair_queues/round_robin.py": (f"{_UNIT}/gateway/fair_queues",),
     f"{_GATEWAY}/quotas/tenant_use.py": (f"{_UNIT}/gateway/quotas",),
+    f"{_GATEWAY}/plain/brokers/poll_schedule.py": (
+        f"{_UNIT}/gateway/plain/brokers/test_poll_schedule.py",
+    ),
     f"{_GATEWAY}/plain/mapping/arguments.py": _MAPPING,
     f"{_GATEWAY}/plain/mapping/celery_json.py": _MAPPING,
     f"{_GATEWAY}/identity/jwt/claims.py": (f"{_IDENTITY}/jwt/test_jwt_verifier.py",),

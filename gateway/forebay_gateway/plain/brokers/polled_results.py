@@ -1,8 +1,8 @@
 """Reads results from any Celery result backend: a database, files, memcached, MongoDB and so on.
 
-Such a backend does not announce results, so the gateway polls the states of the tasks in flight:
-first after 50 ms, then at intervals that grow to 1 s. Celery's backends block, so they run in a
-few threads. Each thread has its own backend, since Celery's `app.backend` is thread-local.
+Such a backend does not announce results, so the gateway polls the states of the tasks in flight,
+at the times of a `PollSchedule`. Celery's backends block, so they run in a few threads. Each thread
+has its own backend, since Celery's `app.backend` is thread-local.
 """
 
 from __future__ import annotations
@@ -13,7 +13,6 @@ import os
 import time
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from importlib import import_module
 from typing import Any
 
@@ -27,29 +26,18 @@ from forebay_backends.aio.outage_log import OutageLog
 from forebay_backends.broker.task_messages import JSON
 from forebay_backends.settings import CeleryApplication, SettingsError
 from forebay_backends.urls import redacted
+from forebay_gateway.plain.brokers.poll_schedule import (
+    FIRST_INTERVAL_S,
+    MAX_INTERVAL_S,
+    PollSchedule,
+)
 
 _THREADS = 4
 _READ_TIMEOUT_S = 5.0
-_FIRST_INTERVAL_S = 0.05
-_INTERVAL_GROWTH = 1.5
-_MAX_INTERVAL_S = 1.0
-_MAX_READS_AT_ONCE = 200
-_MAX_BROKEN_READS = 8
-"""An unreadable result is reported after so many reads: it may have been half written before."""
 _NO_TASK = "forebay-ping"
 _NOT_JSON = "application/octet-stream"
 
 _log = logging.getLogger(__name__)
-
-
-@dataclass
-class _Poll:
-    """When a task's state is read next, and the state that was read last; times are monotonic."""
-
-    due_at: float
-    interval_s: float = _FIRST_INTERVAL_S
-    last: bytes = b""
-    broken_reads: int = 0
 
 
 class PolledResults:
@@ -68,7 +56,7 @@ class PolledResults:
         self._app = results_app(application)
         self._on_meta = on_meta
         self._pending = pending
-        self._polls: dict[str, _Poll] = {}
+        self._schedule = PollSchedule()
         self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="forebay-results")
         reading = f"reading the {self._called}"
         self._outage = OutageLog(_log, f"{reading} is interrupted", f"{reading} resumes")
@@ -77,9 +65,9 @@ class PolledResults:
     async def listen(self) -> None:
         """Reads the states of the tasks in flight until cancelled."""
         while True:
-            await self._poll(self._due(time.monotonic()))
+            await self._poll(self._schedule.due(self._pending(), time.monotonic()))
             self.is_listening = True
-            await asyncio.sleep(_FIRST_INTERVAL_S)
+            await asyncio.sleep(FIRST_INTERVAL_S)
 
     async def read(self, task_ids: Sequence[str]) -> None:
         """Does nothing: `listen` reads all tasks in flight."""
@@ -92,34 +80,20 @@ class PolledResults:
         """Cancels the queued reads, and does not wait for those that are running."""
         self._threads.shutdown(wait=False, cancel_futures=True)
 
-    def _due(self, now: float) -> list[str]:
-        pending = self._pending()
-        self._polls = {
-            task_id: self._polls.get(task_id) or _Poll(now + _FIRST_INTERVAL_S)
-            for task_id in pending
-        }
-        due = [task_id for task_id, poll in self._polls.items() if poll.due_at <= now]
-        return sorted(due, key=lambda task_id: self._polls[task_id].due_at)[:_MAX_READS_AT_ONCE]
-
     async def _poll(self, task_ids: Iterable[str]) -> None:
         try:
             await asyncio.gather(*(self._read(task_id) for task_id in task_ids))
         except BackendUnavailable as unavailable:
             self._outage.failed(unavailable)
-            await asyncio.sleep(_MAX_INTERVAL_S)
+            await asyncio.sleep(MAX_INTERVAL_S)
         else:
             self._outage.succeeded()
 
     async def _read(self, task_id: str) -> None:
-        poll = self._polls[task_id]
         body, content_type = await self._run(task_id)
-        poll.interval_s = min(poll.interval_s * _INTERVAL_GROWTH, _MAX_INTERVAL_S)
-        poll.due_at = time.monotonic() + poll.interval_s
-        poll.broken_reads = 0 if content_type == JSON else poll.broken_reads + 1
-        # A file is empty for a moment, between two states.
-        if body in (b"", poll.last) or 0 < poll.broken_reads < _MAX_BROKEN_READS:
+        is_readable = content_type == JSON
+        if not self._schedule.is_news(task_id, body, is_readable, time.monotonic()):
             return
-        poll.last = body
         try:
             self._on_meta(task_id, body, content_type)
         except Exception:  # one bad result must not keep the others from being read
