@@ -268,3 +268,4 @@ def test_isinstance(start: Start) -> None:
     assert isinstance(call, grpc.Call)
     assert isinstance(call, grpc.Future)
     assert isinstance(call, grpc.RpcContext)
+    assert isinstance(call, grpc.RpcError)

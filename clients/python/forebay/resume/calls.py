@@ -47,8 +47,10 @@ def call_and_wait(attempts: BlockingAttempts) -> tuple[Any, grpc.Call]:
         raise
 
 
-class ResumingCall(grpc.Call, grpc.Future):  # type: ignore[type-arg]  # no generic at run time
+class ResumingCall(grpc.RpcError, grpc.Call, grpc.Future):  # type: ignore[type-arg]  # no generic at run time
     """A call with one response, as a future; also the base of `ResponseStream`.
+
+    As gRPC's own calls are, it is an `RpcError` too.
 
     `_inner` is the call of the latest attempt. When it ends, gRPC's thread decides about a retry,
     and a thread of its own waits for the retry; the caller need not read from the call or wait for
@@ -142,6 +144,8 @@ class ResumingCall(grpc.Call, grpc.Future):  # type: ignore[type-arg]  # no gene
 
     def __repr__(self) -> str:
         return repr(self._inner)
+
+    __str__ = __repr__  # an exception's would be empty
 
     def _ended(self, timeout: float | None = None) -> Any:
         """The last attempt; waits for the end of the call."""
