@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 
 import pytest
@@ -81,6 +82,7 @@ GATEWAY = ("forebay", "gateway", "--listen", "127.0.0.1:0")
 WORKER = ("celery", "-A", "forebay_workers", "worker", "-Q", "add", "-l", "INFO", "-c", "1")
 NO_CHANNELS = ("~*", "resetchannels", "+@all")
 NO_SCRIPTS = (*ALLOWED, "-@scripting")
+FEW_RIGHTS = ("~other:*", "resetchannels", "+@all", "-@scripting", "-xadd", "-subscribe")
 
 
 @pytest.mark.variant
@@ -91,6 +93,8 @@ NO_SCRIPTS = (*ALLOWED, "-@scripting")
         (GATEWAY, NO_SCRIPTS, "evalsha"),
         (WORKER, NO_SCRIPTS, "evalsha"),
         (WORKER, NO_CHANNELS, "channel.*give the user the rule `&\\*`"),
+        (GATEWAY, FEW_RIGHTS, "evalsha"),
+        (WORKER, FEW_RIGHTS, "key.*give the user the rule `~\\*`"),
     ],
 )
 def test_a_process_logs_what_its_user_lacks(
@@ -99,5 +103,34 @@ def test_a_process_logs_what_its_user_lacks(
     url = url_of_user(server, rules)
     with process(*command, env=environment(FOREBAY_LEDGER_URL=url)) as running:
         running.wait_for(rf"(?i)permission.*{logged}")
+        if (command, rules) == (WORKER, FEW_RIGHTS):
+            running.wait_for("Frequent restarts")
     assert "Traceback" not in running.output
     assert "secret" not in running.output
+
+
+def give(server: redis.Redis, text: str) -> str | None:
+    """Gives the user the first rule that the text advises, and returns it."""
+    advised = re.search(r"give the user the rule `([^`]+)`", text)
+    if advised is not None:
+        server.execute_command("ACL", "SETUSER", "app", advised[1])
+    return advised and advised[1]
+
+
+def test_who_gives_each_rule_that_doctor_names_has_a_user_that_lacks_none(
+    server: redis.Redis,
+) -> None:
+    url = url_of_user(server, FEW_RIGHTS)
+    command = ("forebay", "doctor", "--ledger-url", url, "--listen", f"127.0.0.1:{free_port()}")
+    given: list[str] = []
+    while rule := give(server, (ran := run(*command, env=environment())).out):
+        assert rule not in given
+        given.append(rule)
+        assert "Traceback" not in ran.out + ran.err
+    assert len(given) >= 6, given
+    assert line_of(ran, "ledger").startswith("ok")
+    assert line_of(ran, "broker").startswith("ok")
+    for started in (GATEWAY, WORKER):
+        with process(*started, env=environment(FOREBAY_LEDGER_URL=url)) as running:
+            running.wait_for(r" ready(\.| on)")
+        assert "permission" not in running.output

@@ -67,20 +67,20 @@ async def test_a_url_of_the_wrong_kind_is_a_problem_and_no_gateway_starts(
 
 
 @pytest.mark.parametrize("server", ["LEDGER", "BROKER"])
-def test_a_worker_does_not_start_with_a_node_of_a_cluster(
-    cluster: Cluster, redis_url: str, server: str
+@pytest.mark.parametrize("kind", ["node of a Redis Cluster", "Sentinel"])
+def test_a_worker_does_not_start_with_the_address_of_a_node_or_a_sentinel(
+    sentinels: SentinelFleet, cluster: Cluster, redis_url: str, server: str, kind: str
 ) -> None:
     """Celery would connect again twenty times a second, and not say why."""
+    port = sentinels.sentinels[0] if kind == "Sentinel" else cluster.nodes[0].port
     urls = {
         "FOREBAY_LEDGER_URL": f"{redis_url}0",
         "FOREBAY_BROKER_URL": f"{redis_url}0",
-        f"FOREBAY_{server}_URL": f"redis://127.0.0.1:{cluster.nodes[0].port}",
+        f"FOREBAY_{server}_URL": f"redis://127.0.0.1:{port}",
     }
     ran = run("celery", "-A", "forebay_workers", "worker", "-Q", "add", env=environment(**urls))
     assert ran.code == 1
-    expected = (
-        rf"forebay: {server.lower()}: redis://127.0.0.1:\d+\S* is a node of a Redis Cluster; .*"
-    )
+    expected = rf"forebay: {server.lower()}: redis://127.0.0.1:\d+\S* is a {kind}; .*"
     assert re.fullmatch(expected, ran.err.splitlines()[-1])
     assert "Traceback" not in ran.out + ran.err
 
@@ -118,6 +118,16 @@ def test_doctor_says_of_each_backend_that_celery_can_not_use_a_cluster(cluster: 
     )
     assert "problem result backend: redis://127.0.0.1" in plain
     assert plain.count("Celery can't use a Cluster") == 2
+
+
+def test_doctor_says_of_each_backend_that_its_address_is_a_sentinels(
+    sentinels: SentinelFleet,
+) -> None:
+    url = f"redis://127.0.0.1:{sentinels.sentinels[0]}"
+    said = doctor(FOREBAY_LEDGER_URL=url)
+    for backend in ("ledger", "broker"):
+        expected = rf"problem {backend}: redis://127.0.0.1\S* is a Sentinel; write"
+        assert re.search(expected, said), said
 
 
 def doctor(**variables: str) -> str:

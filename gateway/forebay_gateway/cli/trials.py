@@ -105,6 +105,7 @@ async def try_redis_broker(
             pidbox = server.name(f"/{where.db}.celery.pidbox")
             async with server.redis.pubsub() as pubsub:
                 await server.within_timeout(pubsub.subscribe(pidbox))
+                await server.within_timeout(pubsub.get_message(timeout=None))  # the reply
         own = server.name(f"forebay:doctor:{uuid.uuid4()}")
         await _run(server, "LPUSH", own, b"")
         await _run(server, "BRPOP", own, 1)

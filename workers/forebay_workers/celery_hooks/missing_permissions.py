@@ -1,15 +1,20 @@
-"""Shortens Celery's report of an error that ends a worker if a Redis user lacks a permission."""
+"""Shortens Celery's reports of errors that keep a worker from its broker.
+
+If a Redis user lacks a permission, they name the missing ACL rule.
+"""
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Iterator
 
+from billiard.exceptions import RestartFreqExceeded
+
 from forebay_backends.ledger.permissions import permission_fix
 
 
 class MissingPermissions(logging.Filter):
-    """For the logger `celery.worker`: names the missing ACL rule in place of a traceback.
+    """For the loggers `celery.worker` and `celery.worker.consumer.consumer`.
 
     `prefix` begins the names of the broker's keys and channels.
     """
@@ -20,16 +25,25 @@ class MissingPermissions(logging.Filter):
 
     def filter(self, record: logging.LogRecord) -> bool:
         error = record.exc_info[1] if record.exc_info else None
+        if isinstance(error, RestartFreqExceeded):  # a line before says why the worker restarts
+            record.exc_info = None
+        elif said := self._said(error):
+            record.msg, record.args, record.exc_info = "broker: %s", (said,), None
+        elif isinstance(record.args, tuple):
+            record.args = tuple(self._said(arg) or arg for arg in record.args)
+        return True
+
+    def _said(self, error: object) -> str | None:
+        """The refusal and the rule that would allow it; None for anything else."""
         for cause in _causes(error):
             fix = permission_fix(cause, self._prefix)
             if fix is not None:
-                record.msg, record.args, record.exc_info = "broker: %s; %s", (cause, fix), None
-                break
-        return True
+                return f"{cause}; {fix}"
+        return None
 
 
-def _causes(error: BaseException | None) -> Iterator[BaseException]:
+def _causes(error: object) -> Iterator[BaseException]:
     """The error and what caused it: kombu raises an error of its own."""
-    while error is not None:
+    while isinstance(error, BaseException):
         yield error
         error = error.__cause__ or error.__context__

@@ -41,9 +41,9 @@ from forebay_workers.metrics.worker_metrics import WorkerMetrics
 from forebay_workers.runtime.green_threads import green_threads_problem
 from forebay_workers.runtime.process import current_worker, flush_spans, keyring, settings
 
-_DROPPING_LOGGER = "celery.worker.consumer.consumer"
+_CONSUMING_LOGGER = "celery.worker.consumer.consumer"
 _REPEATING_LOGGERS = (
-    *(_DROPPING_LOGGER, "celery.worker.consumer.connection"),
+    *(_CONSUMING_LOGGER, "celery.worker.consumer.connection"),
     *("kombu.connection", "kombu.common", "kombu.transport.redis", "kombu.transport.virtual.base"),
 )
 
@@ -102,7 +102,8 @@ def _check_backend_urls() -> None:
     """
     backends = settings().backends()
     if isinstance(backends.broker, RedisServer):
-        _filter_log("celery.worker", MissingPermissions(backends.broker.key_prefix))
+        for name in ("celery.worker", _CONSUMING_LOGGER):
+            _filter_log(name, MissingPermissions(backends.broker.key_prefix))
     servers: dict[str, object] = {"ledger": backends.ledger}
     if not backends.broker_is_ledger:
         servers["broker"] = backends.broker
@@ -135,7 +136,7 @@ def _filter_logs() -> None:
     """Filters repeated log lines about an unreachable broker, and bodies of dropped messages."""
     for name in _REPEATING_LOGGERS:
         _filter_log(name, RepeatFilter())
-    for name in (_DROPPING_LOGGER, "celery.pool"):
+    for name in (_CONSUMING_LOGGER, "celery.pool"):
         _filter_log(name, HiddenBodies())
 
 
