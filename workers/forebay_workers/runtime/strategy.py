@@ -45,7 +45,7 @@ def strategy(task: Any, app: Any, consumer: Any) -> Any:
             task_id = message.headers.get("id")
             tenant, call_id = call_of_task(str(task_id or ""))
             with about_call(call_id, tenant=tenant):
-                _log.info("call %s is not begun: %s", task_id, why)
+                _log.warning("call %s is not begun: %s", task_id, why)
             ack(_log, consumer.connection_errors)
             return None
         with about_calls(attempts, traceparents, batch):
