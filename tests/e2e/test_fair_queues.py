@@ -139,6 +139,35 @@ def test_a_flood_whose_callers_left_keeps_its_places_and_a_cancelled_one_leaves(
 
 
 @pytest.mark.timeout(300)
+def test_a_tenant_of_three_times_the_weight_begins_three_times_the_calls(
+    env: tuple[dict[str, str], Tenants], tmp_path: Path
+) -> None:
+    variables, tenants = env
+    weights = tenants.settings(flood={"weight": 1}, light={"weight": 3})
+    gate, slots, count = tmp_path / "open", 2, 90
+    work = EchoRequest(count=1, gate=Gate(path=str(gate)))
+    with (
+        site(variables | weights, slots=slots) as (_, address),
+        tenants.calling("flood", address) as one,
+        tenants.calling("light", address) as three,
+        contextlib.closing(BlockingLedger(backends_of(variables).ledger)) as ledger,
+    ):
+        calls = started(one, "one", count, work, on_disconnect="cancel")
+        calls |= started(three, "three", count, work, on_disconnect="cancel")
+        gate.touch()
+        for call in calls.values():
+            assert answer("Detached", call)
+        began = {
+            call_id: began_ms(ledger, CallKey(call_id, "light" if "three" in call_id else "flood"))
+            for call_id in calls
+        }
+    order = [call_id.partition("-")[0] for call_id in sorted(began, key=lambda each: began[each])]
+    # The first calls were sent before the other tenant had any.
+    both = order[WINDOW * slots + slots :][:80]
+    assert 52 <= both.count("three") <= 68, order
+
+
+@pytest.mark.timeout(300)
 def test_a_gateway_that_is_killed_in_mid_flood_loses_no_durable_call(
     env: tuple[dict[str, str], Tenants],
 ) -> None:
