@@ -80,6 +80,13 @@ class SentinelFleet:
         """The node that accepts writes."""
         return next(node for node in self.nodes if _role(node) == "master")
 
+    def hand_over(self) -> None:
+        """Makes the replica the master; the old master lives on, as its replica."""
+        old = self.master
+        with redis.Redis(port=self.sentinels[0]) as sentinel:
+            sentinel.execute_command("SENTINEL", "FAILOVER", MASTER)
+        eventually(lambda: _role(old) == "slave", "the old master is a replica")
+
 
 @contextlib.contextmanager
 def sentinel_fleet(*options: str) -> Iterator[SentinelFleet]:
@@ -165,6 +172,14 @@ class Cluster:
                 return node
         raise LookupError(f"no node has slot {slot}")
 
+    def hand_over(self, key: str) -> None:
+        """Makes a replica the owner of the key; the old owner lives on, as its replica."""
+        old = self.owner(key)
+        (replica, *_) = old.client.execute_command("CLUSTER", "REPLICAS", old.id)
+        new = next(node for node in self.nodes if node.id == _node_id(replica))
+        new.client.execute_command("CLUSTER", "FAILOVER")
+        eventually(lambda: _role(old) == "slave", "the old owner is a replica")
+
     def move(self, key: str, to: Node | None = None, keys_at_once: int = 100) -> None:
         """Moves the key's slot to another master, with all that is in it."""
         with self.moving(key, to) as move:
@@ -223,6 +238,11 @@ class Cluster:
     @property
     def _any(self) -> Node:
         return next(node for node in self.nodes if _role(node) != "away")
+
+
+def _node_id(line: bytes) -> str:
+    """The id in a line of CLUSTER NODES or CLUSTER REPLICAS."""
+    return line.split()[0].decode()
 
 
 def _has(node: Node, slot: int) -> bool:

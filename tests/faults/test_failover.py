@@ -1,4 +1,4 @@
-"""The loss of the ledger's master behind Sentinel and in a Redis Cluster, under load."""
+"""The ledger's master dies or hands over, behind Sentinel and in a Redis Cluster, under load."""
 
 from __future__ import annotations
 
@@ -127,7 +127,7 @@ def time_to_serve(stub: ComputeServiceStub, durable: bool) -> float:
 
 
 def lose(address: str, take_away: Callable[[], None]) -> dict[str, float]:
-    """Kills a master under load; returns the time until calls succeed and the longest one, in s."""
+    """Loses a master under load; returns the time until calls succeed and the longest one, in s."""
     with load(address) as loads:
         wait_for_calls(loads, 20)
         take_away()
@@ -152,24 +152,34 @@ def cluster() -> Iterator[Cluster]:
         yield cluster
 
 
+@pytest.mark.parametrize("how", ["killed", pytest.param("handed over", marks=pytest.mark.variant)])
 def test_ledger_and_broker_follow_sentinel_to_the_new_master(
-    sentinels: SentinelFleet, record_testsuite_property: Callable[[str, object], None]
+    sentinels: SentinelFleet, how: str, record_testsuite_property: Callable[[str, object], None]
 ) -> None:
     env = environment(FOREBAY_LEDGER_URL=sentinels.url())
     with forebay_gateway(env=env) as (_, address), worker(*_QUEUES, env=env):
-        figures = lose(address, sentinels.master.kill)
-    record_testsuite_property("sentinel", figures)
+        figures = lose(address, sentinels.master.kill if how == "killed" else sentinels.hand_over)
+    record_testsuite_property(f"sentinel, {how}", figures)
     assert figures["recovery_s"] < RECOVERY_S
 
 
 @pytest.mark.variant
-def test_a_ledger_in_a_cluster_outlives_a_master(
+@pytest.mark.parametrize("how", ["killed", "handed over"])
+def test_a_ledger_in_a_cluster_follows_to_the_new_master(
     cluster: Cluster,
     rabbitmq: RabbitMQ,
+    how: str,
     record_testsuite_property: Callable[[str, object], None],
 ) -> None:
     env = environment(FOREBAY_LEDGER_URL=cluster.url, FOREBAY_BROKER_URL=rabbitmq.url("nemesis"))
+
+    def take_away() -> None:
+        if how == "killed":
+            cluster.owner("{fleet}").kill()
+        else:
+            cluster.hand_over("{fleet}")
+
     with forebay_gateway(env=env) as (_, address), worker(*_QUEUES, env=env):
-        figures = lose(address, cluster.owner("{fleet}").kill)
-    record_testsuite_property("cluster", figures)
+        figures = lose(address, take_away)
+    record_testsuite_property(f"cluster, {how}", figures)
     assert figures["recovery_s"] < RECOVERY_S
