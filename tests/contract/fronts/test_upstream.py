@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import socket
 import ssl
+import subprocess
+import sys
 from asyncio.sslproto import SSLProtocol
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -20,7 +22,7 @@ from hyperframe.frame import DataFrame
 from tests.certificates import Authority
 from tests.contract.fronts.site import path, serving
 from tests.faults.raw_http2 import Header, RawConnection, Reply, message, request_headers
-from tests.harness import free_port
+from tests.harness import environment, free_port, process
 
 ECHO, CHAT = path("Echo").encode(), path("Chat").encode()
 HEADERS = [
@@ -110,6 +112,37 @@ def test_grpcio_calls_an_unknown_encoding_internal(address: str) -> None:
 def test_grpcio_takes_nothing_for_a_compressed_message(address: str) -> None:
     reply = answered(address, b"\1" + message(b"")[1:], (b"grpc-encoding", b"gzip"))
     assert (reply.headers[b"grpc-status"], reply.data) == (b"0", message(b""))
+
+
+INTERRUPTED = """
+import sys
+
+import grpc
+from grpc import _channel
+
+def interrupted(state):
+    raise KeyboardInterrupt
+
+_channel._run_channel_spin_thread = interrupted
+channel = grpc.insecure_channel(sys.argv[1])
+try:
+    channel.unary_unary("/x/y").future(b"")
+except KeyboardInterrupt:
+    print("closes", flush=True)
+    channel.close()
+    print("has closed", flush=True)
+"""
+
+
+def test_grpcio_never_closes_a_channel_whose_call_was_interrupted_at_its_start(
+    address: str,
+) -> None:
+    with process(sys.executable, "-c", INTERRUPTED, address, env=environment()) as program:
+        program.wait_for("closes")
+        with pytest.raises(subprocess.TimeoutExpired):
+            program.popen.wait(2.0)
+        program.popen.kill()
+    assert "has closed" not in program.output
 
 
 def test_grpcio_cuts_a_property_off_at_a_zero_byte(tmp_path: Path) -> None:
