@@ -39,20 +39,25 @@ console = Console()
 def main() -> None:
     """Runs the demo."""
     started = time.monotonic()
-    with tempfile.TemporaryDirectory(prefix="forebay-") as folder, forebay_up(folder) as address:
+    with (
+        tempfile.TemporaryDirectory(prefix="forebay-") as folder,
+        # gRPC is used in a thread of its own. An exception of `interrupted` that is raised inside
+        # gRPC may be lost, or leave a channel that never closes; the main thread only waits.
+        ThreadPoolExecutor(1) as thread,
+        forebay_up(folder) as address,
+    ):
         console.print(f"forebay is up on {address} after {time.monotonic() - started:.1f} s")
-        # The calls have a thread of their own: an exception of `interrupted` while gRPC starts a
-        # call would leave a channel that never closes. The main thread only waits here.
-        with ThreadPoolExecutor(1) as thread, grpc.insecure_channel(address) as channel:
-            thread.submit(make_calls, ComputeServiceStub(channel)).result()
+        thread.submit(make_calls, address).result()
     console.print(f"all stopped; {time.monotonic() - started:.1f} s in all")
 
 
-def make_calls(stub: ComputeServiceStub) -> None:
+def make_calls(address: str) -> None:
     """Makes the three calls, one after another."""
-    factorial(stub, 20000)
-    mat_mul(stub, 20, 20)
-    add(stub, 4, 6)
+    with grpc.insecure_channel(address) as channel:
+        stub = ComputeServiceStub(channel)
+        factorial(stub, 20000)
+        mat_mul(stub, 20, 20)
+        add(stub, 4, 6)
 
 
 @contextmanager
