@@ -12,6 +12,8 @@ import uuid
 from collections.abc import Sequence
 from typing import Any
 
+from redis.asyncio.client import PubSub
+
 from forebay_backends.broker.amqp_channels import AmqpChannels
 from forebay_backends.broker.amqp_trial import try_queue, try_reply_queue
 from forebay_backends.broker.task_messages import queue_lists
@@ -82,12 +84,17 @@ async def _try_pub_sub(ledger: Ledger, where: RedisServer, channel: str) -> None
         client = asyncio_connection(await one_node(where))
         try:
             async with asyncio.timeout(_HEAR_TIMEOUT_S), client.pubsub() as pubsub:
-                await pubsub.subscribe(ledger.name(channel))
-                await pubsub.get_message(timeout=None)
+                await _subscribe(pubsub, ledger.name(channel))
                 await ledger.publish(channel, b"")
                 await pubsub.get_message(timeout=None)
         finally:
             await client.aclose()
+
+
+async def _subscribe(pubsub: PubSub, channel: str) -> None:
+    """Raises if the user may not: redis-py sends the command and does not read its reply."""
+    await pubsub.subscribe(channel)
+    await pubsub.get_message(timeout=None)
 
 
 async def try_redis_broker(
@@ -104,8 +111,7 @@ async def try_redis_broker(
         if remote_control:
             pidbox = server.name(f"/{where.db}.celery.pidbox")
             async with server.redis.pubsub() as pubsub:
-                await server.within_timeout(pubsub.subscribe(pidbox))
-                await server.within_timeout(pubsub.get_message(timeout=None))  # the reply
+                await server.within_timeout(_subscribe(pubsub, pidbox))
         own = server.name(f"forebay:doctor:{uuid.uuid4()}")
         await _run(server, "LPUSH", own, b"")
         await _run(server, "BRPOP", own, 1)

@@ -45,8 +45,13 @@ class PollSchedule:
         return sorted(due, key=lambda task_id: self._polls[task_id].due_at)[:_MAX_READS_AT_ONCE]
 
     def is_news(self, task_id: str, state: bytes, is_readable: bool, now: float) -> bool:
-        """Whether the state that was read differs from the one before; schedules the next read."""
-        poll = self._polls[task_id]
+        """Whether the state that was read differs from the one before; schedules the next read.
+
+        A task that was forgotten while its state was read has no news.
+        """
+        poll = self._polls.get(task_id)
+        if poll is None:
+            return False
         poll.interval_s = min(poll.interval_s * _INTERVAL_GROWTH, MAX_INTERVAL_S)
         poll.due_at = now + poll.interval_s
         poll.broken_reads = 0 if is_readable else poll.broken_reads + 1
