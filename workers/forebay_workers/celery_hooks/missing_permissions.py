@@ -1,14 +1,9 @@
-"""Shortens Celery's reports of errors that keep a worker from its broker.
-
-If a Redis user lacks a permission, they name the missing ACL rule.
-"""
+"""Celery's reports of an error name the ACL rule that a Redis user lacks, if it is one."""
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Iterator
-
-from billiard.exceptions import RestartFreqExceeded
 
 from forebay_backends.ledger.permissions import permission_fix
 
@@ -25,9 +20,7 @@ class MissingPermissions(logging.Filter):
 
     def filter(self, record: logging.LogRecord) -> bool:
         error = record.exc_info[1] if record.exc_info else None
-        if isinstance(error, RestartFreqExceeded):  # a line before says why the worker restarts
-            record.exc_info = None
-        elif said := self._said(error):
+        if said := self._said(error):
             record.msg, record.args, record.exc_info = "broker: %s", (said,), None
         elif isinstance(record.args, tuple):
             record.args = tuple(self._said(arg) or arg for arg in record.args)

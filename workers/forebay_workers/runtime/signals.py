@@ -32,6 +32,7 @@ from forebay_backends.settings import SettingsError
 from forebay_backends.telemetry.log_lines import JsonLines, TextLines, label_log_records
 from forebay_backends.telemetry.tracing import TracingError, import_tracing
 from forebay_backends.urls import RedisServer
+from forebay_workers.celery_hooks.frequent_restarts import FrequentRestarts
 from forebay_workers.celery_hooks.hidden_bodies import HiddenBodies
 from forebay_workers.celery_hooks.message_queue import queue_of
 from forebay_workers.celery_hooks.missing_permissions import MissingPermissions
@@ -133,7 +134,8 @@ def on_logger_set_up(logger: logging.Logger, **_: object) -> None:
 
 
 def _filter_logs() -> None:
-    """Filters repeated log lines about an unreachable broker, and bodies of dropped messages."""
+    """Shortens the log about an unreachable broker; hides bodies of dropped messages."""
+    _filter_log(_CONSUMING_LOGGER, FrequentRestarts())
     for name in _REPEATING_LOGGERS:
         _filter_log(name, RepeatFilter())
     for name in (_CONSUMING_LOGGER, "celery.pool"):
