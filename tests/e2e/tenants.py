@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -61,6 +62,21 @@ class Caller:
             request.page_token = page.next_page_token
             if not page.next_page_token:
                 return found
+
+
+def new_id() -> str:
+    return f"nightly-{uuid.uuid4()}"
+
+
+def get(caller: Caller, name: str) -> operations_pb2.Operation:
+    found: operations_pb2.Operation = caller.operations.GetOperation(
+        operations_pb2.GetOperationRequest(name=name), **caller.options()
+    )
+    return found
+
+
+def texts(responses: Any) -> list[str]:
+    return [one.text for one in responses]
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,6 @@ import json
 import random
 import re
 import time
-import uuid
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -24,7 +23,7 @@ from forebay_backends.ledger.frames import CallerGone, Stop, parse_control
 from forebay_backends.ledger.keys import CallKey
 from tests.commands import Ran, run
 from tests.e2e.known_calls import metadata_of, refusal
-from tests.e2e.tenants import TIMEOUT_S, Caller, Tenants, running_tenants
+from tests.e2e.tenants import TIMEOUT_S, Caller, Tenants, get, new_id, running_tenants, texts
 from tests.echo.v1.echo_pb2 import EchoRequest
 from tests.harness import eventually
 
@@ -50,10 +49,6 @@ def tenants(
         yield tenants
 
 
-def new_id() -> str:
-    return f"nightly-{uuid.uuid4()}"
-
-
 def begun(caller: Caller, call_id: str, seconds: float = 60.0) -> Any:
     """A call that has begun, and whose handler sleeps."""
     request = EchoRequest(text=f"of {caller.token[:6]}", act="sleep", seconds=seconds)
@@ -70,23 +65,12 @@ def begun(caller: Caller, call_id: str, seconds: float = 60.0) -> Any:
     return call
 
 
-def get(caller: Caller, name: str) -> ops.Operation:
-    found: ops.Operation = caller.operations.GetOperation(
-        ops.GetOperationRequest(name=name), **caller.options()
-    )
-    return found
-
-
 def cancel(caller: Caller, name: str) -> None:
     caller.operations.CancelOperation(ops.CancelOperationRequest(name=name), **caller.options())
 
 
 def is_done(caller: Caller, call_id: str) -> bool:
     return bool(get(caller, f"operations/{call_id}").done)
-
-
-def texts(responses: Any) -> list[str]:
-    return [one.text for one in responses]
 
 
 # Every RPC that takes the id of a call; each ends with an error if there is no such call.

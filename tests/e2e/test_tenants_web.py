@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import uuid
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from urllib.parse import quote
@@ -11,8 +10,7 @@ from urllib.parse import quote
 import pytest
 
 from tests.e2e.known_calls import metadata_of
-from tests.e2e.tenants import TIMEOUT_S, Caller, Tenants, running_tenants
-from tests.e2e.test_tenants import get, texts
+from tests.e2e.tenants import TIMEOUT_S, Caller, Tenants, get, new_id, running_tenants, texts
 from tests.echo.v1.echo_pb2 import EchoRequest
 from tests.harness import free_port
 from tests.http_requests import Answer, ask
@@ -95,7 +93,7 @@ ON_THE_WEB_FRONT: dict[str, Callable[[Web, str], Answer]] = {
 @pytest.fixture
 def call_id(tenants: Tenants) -> str:
     """A call of acme's, with three items."""
-    call_id, acme = f"nightly-{uuid.uuid4()}", tenants.acme
+    call_id, acme = new_id(), tenants.acme
     request = EchoRequest(text="secret", count=3)
     assert len(texts(acme.echo.Steady(request, **acme.options(call_id)))) == 3
     return call_id
@@ -119,7 +117,7 @@ def assert_unknown(
 ) -> None:
     """Acme reaches its call; to umbrella the call is as one that does not exist."""
     foreign = said(address, tenants.umbrella, call, call_id)
-    assert foreign == said(address, tenants.umbrella, call, f"nightly-{uuid.uuid4()}")
+    assert foreign == said(address, tenants.umbrella, call, new_id())
     assert is_not_found(foreign[1]), foreign
     assert metadata_of(get(tenants.acme, f"operations/{call_id}")).item_count == 3
     status, text = said(address, tenants.acme, call, call_id)
@@ -140,7 +138,7 @@ def test_anothers_call_is_not_followed(tenants: Tenants, call_id: str, rpc: str)
 
 
 def test_the_same_id_is_a_call_of_each_tenant(tenants: Tenants) -> None:
-    call_id = f"nightly-{uuid.uuid4()}"
+    call_id = new_id()
     address = tenants.env["FOREBAY_WEB_LISTEN"]
     for caller, text in ((tenants.acme, "a"), (tenants.umbrella, "b")):
         for _ in range(2):  # the second attaches

@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import count
 from typing import Any
 
@@ -172,14 +173,8 @@ def test_a_ledger_in_a_cluster_follows_to_the_new_master(
     record_testsuite_property: Callable[[str, object], None],
 ) -> None:
     env = environment(FOREBAY_LEDGER_URL=cluster.url, FOREBAY_BROKER_URL=rabbitmq.url("nemesis"))
-
-    def take_away() -> None:
-        if how == "killed":
-            cluster.owner("{fleet}").kill()
-        else:
-            cluster.hand_over("{fleet}")
-
+    kill, hand_over = cluster.owner("{fleet}").kill, partial(cluster.hand_over, "{fleet}")
     with forebay_gateway(env=env) as (_, address), worker(*_QUEUES, env=env):
-        figures = lose(address, take_away)
+        figures = lose(address, kill if how == "killed" else hand_over)
     record_testsuite_property(f"cluster, {how}", figures)
     assert figures["recovery_s"] < RECOVERY_S
