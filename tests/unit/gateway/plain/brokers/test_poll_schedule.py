@@ -29,7 +29,7 @@ def test_a_task_that_is_no_longer_in_flight_is_forgotten() -> None:
     schedule = PollSchedule()
     times_of_reads(schedule, until_s=3.0)
     assert schedule.due([], 10.0) == []
-    assert not schedule.is_news("task", b"done", True, 10.1)  # a read that took long
+    assert schedule.is_news("task", b"done", True, 10.1) is False  # a read that took long
     assert schedule.due(["task"], 20.0) == []
     assert schedule.due(["task"], 20.05) == ["task"]
 
