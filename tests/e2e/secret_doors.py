@@ -28,6 +28,7 @@ from tests.commands import Ran, run
 from tests.echo.running import ROOT
 from tests.echo.v1.echo_pb2 import EchoRequest, EchoStatus
 from tests.echo.v1.echo_pb2_grpc import EchoServiceStub
+from tests.harness import eventually
 from tests.identity_provider import IdentityProvider
 
 FETCHED = "https://other.example"
@@ -123,7 +124,7 @@ def make_calls(system: System) -> None:
             assert system.call(rpc, sent) is None
     system.call(echo.Unary, request(act="sleep", seconds=20), timeout=0.5)
     system.call(echo.Quick, request(act="sleep", seconds=20), timeout=0.5)
-    left = echo.Detached(request(count=50, seconds=0.1), metadata=system.metadata())
+    left = echo.Detached(request(count=20, seconds=0.1), metadata=system.metadata())
     next(left)
     left.cancel()
 
@@ -231,6 +232,17 @@ def forge(system: System) -> None:
             server.publish(channel, f"\x07{new('request')}")
         for key in server.scan_iter("*:call:*canary-1"):
             server.hset(key, "request", new("request"))
+
+
+def wait_for_calls(system: System) -> None:
+    """Returns when no call runs: a worker whose ledger is away can't end the ones that do."""
+    listing = operations.ListOperationsRequest(name="operations", filter="done = false")
+
+    def have_ended() -> bool:
+        options = {"metadata": system.metadata(), "timeout": TIMEOUT_S}
+        return not OperationsStub(system.channel).ListOperations(listing, **options).operations
+
+    eventually(have_ended, "all calls have ended")
 
 
 @contextlib.contextmanager

@@ -193,6 +193,7 @@ class Stack:
         http.call_by_http(system, self._web)
         doors.forge(system)
         run_commands(system)
+        doors.wait_for_calls(system)
 
     def _environment(self, issuer: JwksServer) -> dict[str, str]:
         folder, canaries = self._folder, self._canaries
