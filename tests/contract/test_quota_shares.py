@@ -19,7 +19,7 @@ from forebay_backends.ledger.operations.base import Operation
 from forebay_backends.ledger.operations.quotas import Shares, Tokens, Use, share
 from forebay_backends.ledger.pubsub import listen
 from forebay_backends.settings.tenant_settings import TenantSettings
-from forebay_gateway.admission.admission import Admission
+from forebay_gateway.admission.admission import Admission, Wait
 from forebay_gateway.quotas.tenant_quotas import TenantQuotas
 from tests.contract.channel import Channel
 from tests.contract.records import with_lease
@@ -142,14 +142,20 @@ async def gateways(
         await asyncio.gather(*(quotas.join() for quotas in made))
 
 
+async def waited(wait: Wait) -> None:
+    if wait is not None:
+        await wait
+
+
 async def enter(stack: contextlib.AsyncExitStack, quotas: TenantQuotas, size: int = 0) -> None:
     """Begins a call of acme, with a request of that size."""
     permit = stack.enter_context(Admission(10_000, 1 << 40).admit("acme"))
-    await stack.enter_async_context(quotas.counted("acme", permit))
-    await permit.tenant.count_new_call()  # type: ignore[union-attr]
+    counted = stack.enter_context(quotas.counted("acme", permit))
+    await waited(counted.begin())
+    await waited(counted.count_new_call())
     if size:
         permit.take(size)
-        await permit.tenant.check_bytes()  # type: ignore[union-attr]
+        await waited(counted.check_bytes())
 
 
 async def flood(

@@ -19,7 +19,7 @@ let through, so that each call makes progress.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from types import TracebackType
 from typing import Protocol
 
@@ -32,6 +32,10 @@ RETRY_AFTER_S = 1.0
 """The retry delay while this gateway shuts down: another one takes calls at once, or soon."""
 CALL_BYTES = 32 << 10
 """About the memory of a waiting call without its messages, including gRPC's; measured."""
+
+
+Wait = Awaitable[None] | None
+"""What a call has to await; None if nothing, because a coroutine for each step costs CPU."""
 
 
 class TenantAccount(Protocol):
@@ -57,17 +61,17 @@ class TenantAccount(Protocol):
     def fits_bytes(self, size: int) -> bool:
         """Whether so many bytes more are within the tenant's share."""
 
-    async def check_bytes(self) -> None:
+    def check_bytes(self) -> Wait:
         """Raises QuotaExceeded if the bytes that came in are over the tenant's quota."""
 
-    async def count_new_call(self) -> None:
+    def count_new_call(self) -> Wait:
         """Counts against the calls of a second; raises QuotaExceeded."""
 
-    async def wait_begins(self) -> Callable[[], None]:
-        """Counts a call that waits for a worker, until the function is called.
+    def wait_begins(self) -> Wait:
+        """Counts a call that waits for a worker, until `wait_ends`; raises QuotaExceeded."""
 
-        Raises QuotaExceeded.
-        """
+    def wait_ends(self) -> None:
+        """The call does not wait any more; must be called once."""
 
 
 class Permit:
@@ -78,11 +82,11 @@ class Permit:
 
     __slots__ = ("_admission", "_arrived", "_bytes", "_released", "caller", "tenant")
 
-    def __init__(self, admission: Admission, caller: str) -> None:
+    def __init__(self, admission: Admission, caller: str, held: int) -> None:
         self.caller = caller
         self.tenant: TenantAccount | None = None
         self._admission = admission
-        self._bytes = 0
+        self._bytes = held
         self._arrived = False
         self._released = False
 
@@ -102,11 +106,13 @@ class Permit:
 
         The tenant's quota is checked later, by `TenantAccount.check_bytes`.
         """
-        if not self._admission.bytes.fits(self.caller, size):
+        if not size or self._released:
+            return
+        if not self._admission.bytes.take(self.caller, size):
             raise self._admission.full_of_bytes(self.caller, size)
+        self._bytes += size
         if self.tenant is not None:
             self.tenant.take_bytes(size)
-        self._hold(size)
 
     def has_room(self, size: int) -> bool:
         if self.tenant is not None and not self.tenant.fits_bytes(size):
@@ -156,18 +162,16 @@ class Admission:
     def admit(self, caller: str) -> Permit:
         """A permit for a call that has arrived; raises QueueFull, or Draining."""
         self.refuse_while_draining()
-        if not self.calls.fits(caller, 1):
+        if not self.calls.take(caller, 1):
             raise QueueFull(
                 f"the gateway has {_in_use(self.calls, caller, 'calls in flight')}",
                 retry_after_s=self._when_there_is_room(self.calls, caller, 1),
                 quota="calls in flight",
             )
-        if not self.bytes.fits(caller, CALL_BYTES):
+        if not self.bytes.take(caller, CALL_BYTES):
+            self.calls.add(caller, -1)
             raise self.full_of_bytes(caller, CALL_BYTES)
-        permit = Permit(self, caller)
-        self.calls.add(caller, 1)
-        permit.hold(CALL_BYTES)
-        return permit
+        return Permit(self, caller, CALL_BYTES)
 
     def release(self, caller: str, *, arrived: bool) -> None:
         self.calls.add(caller, -1)

@@ -44,6 +44,15 @@ class FairShare:
     def fits(self, caller: str, amount: int) -> bool:
         return fits(self.held_by(caller), amount, self.limit - self.held)
 
+    def take(self, caller: str, amount: int) -> bool:
+        """Takes the amount, 1 or more, if it fits."""
+        held = self._by_caller.get(caller, 0)
+        if not fits(held, amount, self.limit - self.held):
+            return False
+        self.held += amount
+        self._by_caller[caller] = held + amount
+        return True
+
     def add(self, caller: str, amount: int) -> None:
         """Takes the amount, or gives it back if negative. Does not check the limit."""
         self.held += amount

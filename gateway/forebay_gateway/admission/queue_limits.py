@@ -108,10 +108,14 @@ class QueueLimits:
         """The error to refuse the call with; None if the queue takes it."""
         load = self._loads[request.queue]
         load.used_at = self._clock()
-        return self._too_deep(load, request) or _too_slow(load, request)
+        if request.held is None:
+            return self._too_deep(load, load.waiting, request) or _too_slow(load.wait_s, request)
+        held, ahead = request.held  # calls of other tenants wait elsewhere
+        depth = load.depth
+        wait_s = (depth + ahead) / load.per_s if depth + ahead and load.per_s else None
+        return self._too_deep(load, depth + held, request) or _too_slow(wait_s, request)
 
-    def _too_deep(self, load: QueueLoad, request: QueueRequest) -> QueueFull | None:
-        waiting = load.waiting if request.held is None else load.depth + request.held[0]
+    def _too_deep(self, load: QueueLoad, waiting: int, request: QueueRequest) -> QueueFull | None:
         if fits(max(0, request.caller_holds - 1), 1, self._max_depth - waiting):
             return None
         # All refused callers retry, so the delay lasts until a twentieth of the queue is free.
@@ -131,10 +135,7 @@ class QueueLimits:
         )
 
 
-def _too_slow(load: QueueLoad, request: QueueRequest) -> CapacityError | None:
-    wait_s = load.wait_s
-    if request.held is not None:  # calls of other tenants wait elsewhere
-        wait_s = (load.depth + request.held[1]) / load.per_s if load.per_s else None
+def _too_slow(wait_s: float | None, request: QueueRequest) -> CapacityError | None:
     if not wait_s or request.priority:
         return None
     expected = f"a call in the queue {request.queue!r} waits about {wait_s:.1f} s for a worker"

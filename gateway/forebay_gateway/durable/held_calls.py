@@ -120,10 +120,12 @@ class HeldCalls:
 
         `leave` or `on_rpc_end` must follow.
         """
-        on_begun = await tenant.wait_begins()
+        wait = tenant.wait_begins()
+        if wait is not None:
+            await wait
         return self._turn(
             *(call, new.task, 1, new.queue, tenant.name, new.priority, new.traceparent),
-            *(on_begun, method, new),
+            *(tenant.wait_ends, method, new),
         )
 
     def enter(self, turn: Turn) -> None:

@@ -41,7 +41,7 @@ from forebay_backends.ledger.lifecycle import State
 from forebay_backends.ledger.outcome import error_of_outcome
 from forebay_backends.settings import Settings
 from forebay_backends.telemetry.call_labels import about_call, name_call, stored_traceparent
-from forebay_gateway.admission.admission import RETRY_AFTER_S
+from forebay_gateway.admission.admission import RETRY_AFTER_S, TenantAccount
 from forebay_gateway.ephemeral.in_flight import Batch, EphemeralCall, InFlight
 from forebay_gateway.fair_queues.fair_queue import QueueEntry
 from forebay_gateway.fair_queues.fair_queues import FairQueues
@@ -186,7 +186,11 @@ class EphemeralCalls:
         call.member.begin_by_ms = self._fleet.ledger_time_ms(
             incoming.deadline.sooner(wait_s).remaining_s()
         )
-        entry = await self._entry(incoming, call)
+        tenant = incoming.permit.tenant
+        wait = None if tenant is None else tenant.wait_begins()
+        if wait is not None:
+            await wait
+        entry = None if tenant is None else self._entered(tenant, call)
         incoming.meter.accepted()
         # A timer, because asyncio.timeout takes three times the CPU.
         queue_wait = asyncio.get_running_loop().call_later(wait_s, self._on_queue_wait, call)
@@ -205,14 +209,11 @@ class EphemeralCalls:
             if entry is not None:
                 self._fair.leave(entry)
 
-    async def _entry(self, incoming: IncomingCall, call: EphemeralCall) -> QueueEntry | None:
-        """Enters the call into its tenant's queue; returns None if there are no tenants."""
-        tenant = incoming.permit.tenant
-        if tenant is None:
-            return None
+    def _entered(self, tenant: TenantAccount, call: EphemeralCall) -> QueueEntry:
+        """Enters the call, which has been counted, into its tenant's queue."""
         batch_queue = self._batcher.queue_of(call.method, call.priority)
         size = 1 if call.size > LARGE_ABOVE_BYTES else None
-        return await self._fair.enter(
+        return self._fair.enter(
             tenant,
             call.method.route.queue,
             call.priority,

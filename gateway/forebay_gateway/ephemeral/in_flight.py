@@ -36,7 +36,10 @@ class EphemeralCall:
         self.priority = priority
         self.member = member
         """Does not contain the request, which would be a second copy while the call waits."""
+        self.id = member.call_id
         self.request = request
+        self.size = len(request)
+        """The bytes of the request."""
         self.begun_at = begun_at
         self.span = span
         self.reply: asyncio.Future[call_pb2.BatchMemberReply]
@@ -48,18 +51,9 @@ class EphemeralCall:
         """The batch that the call was sent in; None until it is sent."""
 
     @property
-    def id(self) -> str:
-        return self.member.call_id
-
-    @property
     def key(self) -> CallKey:
         """The call's id and its owner."""
         return CallKey(self.id, self.owner)
-
-    @property
-    def size(self) -> int:
-        """The bytes of the request."""
-        return len(self.request)
 
     def fail(self, error: ForebayError) -> None:
         """Ends the call with an error, unless it has ended."""

@@ -88,12 +88,12 @@ class FairQueue:
     @property
     def held(self) -> int:
         """How many calls wait here."""
-        return len(self._held)
+        return self._held.count
 
     @property
     def is_empty(self) -> bool:
         """Whether no call is here, nor in the broker."""
-        return not self._held and self._in_broker < ROUNDING
+        return not self._held.count and self._in_broker < ROUNDING
 
     def held_of(self, tenant: str) -> int:
         """How many calls of the tenant wait here."""
@@ -105,7 +105,7 @@ class FairQueue:
 
     def enter(self, entry: QueueEntry, slots: int) -> None:
         """Adds a call. If it is not held, the caller must send it now; `send` is not called."""
-        if not self._held and self._has_room(slots):
+        if not self._held.count and self._has_room(slots):
             self._let_out(entry)
             self._presume_running(slots)
         else:
@@ -127,7 +127,7 @@ class FairQueue:
 
     def next(self, slots: int) -> QueueEntry | None:
         """Returns the next call to send, or None. The caller must call the entry's `send`."""
-        entry = self._held.next() if self._has_room(slots) else None
+        entry = self._held.next() if self._held.count and self._has_room(slots) else None
         if entry is not None:
             self._let_out(entry)
         self._presume_running(slots)
@@ -138,7 +138,7 @@ class FairQueue:
 
     def _let_out(self, entry: QueueEntry) -> None:
         entry._stage = _SENT
-        entry._paid = entry.cost()
+        entry._paid = entry._cost()
         self._in_broker += entry._paid
         self._sent[entry] = None
 

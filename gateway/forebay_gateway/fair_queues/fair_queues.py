@@ -30,7 +30,7 @@ class FairQueues:
         self._slots = slots
         self._queues: dict[str, FairQueue] = {}
 
-    async def enter(
+    def enter(
         self,
         tenant: TenantAccount,
         queue: str,
@@ -38,13 +38,12 @@ class FairQueues:
         send: Callable[[], None],
         cost: Callable[[], float],
     ) -> QueueEntry:
-        """Adds a call of the tenant; raises QuotaExceeded.
+        """Adds a call of the tenant, whose `wait_begins` has counted it.
 
         If the entry is not held, the caller sends the call at once; else `send` is called when it
         is the call's turn. The caller must call `leave` later.
         """
-        on_begun = await tenant.wait_begins()
-        entry = QueueEntry(queue, tenant.name, priority, send, cost=cost, on_begun=on_begun)
+        entry = QueueEntry(queue, tenant.name, priority, send, cost=cost, on_begun=tenant.wait_ends)
         self.add(entry)
         return entry
 
@@ -66,13 +65,17 @@ class FairQueues:
         found = self._queues.get(queue)
         return 0 if found is None else found.held
 
-    def ahead_of(self, tenant: str, queue: str) -> float:
-        """Estimates how many waiting calls will be sent before the tenant's next one."""
+    def held_before(self, tenant: str, queue: str) -> tuple[int, float]:
+        """How many calls of the queue wait in this gateway, and before the tenant's next one.
+
+        The second is an estimate of how many of the waiting calls will be sent before.
+        """
         found = self._queues.get(queue)
-        if found is None:
-            return 0.0
+        held = 0 if found is None else found.held
+        if found is None or not held:
+            return 0, 0.0
         own = found.held_of(tenant)
-        return min(float(found.held), own / found.part(tenant)) if own else 0.0
+        return held, min(float(held), own / found.part(tenant)) if own else 0.0
 
     async def run(self) -> None:
         """Sends calls as slots become free or are added, until cancelled."""

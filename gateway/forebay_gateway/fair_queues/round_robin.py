@@ -81,11 +81,8 @@ class RoundRobin(Generic[W]):
         self._weight = weight
         self._lines: dict[str, _Line[W]] = {}
         self._turns: deque[str] = deque()
-
-        self._count = 0
-
-    def __len__(self) -> int:
-        return self._count
+        self.count = 0
+        """How many calls wait."""
 
     def waiting(self, tenant: str) -> int:
         """How many calls of the tenant wait."""
@@ -104,14 +101,14 @@ class RoundRobin(Generic[W]):
             line = self._lines[one.tenant] = _Line()
             self._turns.append(one.tenant)
         line.add(one)
-        self._count += 1
+        self.count += 1
 
     def remove(self, one: W) -> bool:
         """Removes a call that waits; False if it does not."""
         line = self._lines.get(one.tenant)
         if line is None or not line.remove(one):
             return False
-        self._count -= 1
+        self.count -= 1
         if not line.count:
             del self._lines[one.tenant]
             self._turns.remove(one.tenant)

@@ -78,7 +78,8 @@ class Guard:
         async def serve(context: Context) -> bytes | None:
             principal = NOBODY
             try:
-                principal = await self._authentication.principal(context)
+                known = self._authentication.known(context)
+                principal = known or await self._authentication.principal(context)
                 if granting is not None and granting.isdisjoint(principal.roles):
                     raise PermissionDenied(_denied(path, permission))
             except ForebayError as error:

@@ -36,15 +36,20 @@ class Authentication:
         self._tokens = tokens
         self._of_certificate = of_certificate
 
-    async def principal(self, caller: Caller) -> Principal:
-        """Raises Unauthenticated; whatever the verifier raises while it can't tell."""
+    def known(self, caller: Caller) -> Principal | None:
+        """The caller; None if its token has to be verified first. Raises Unauthenticated."""
         token = bearer_token(caller.invocation_metadata() or ())
         if token is None:
             return self._certified(caller.auth_context())
-        known = None if self._tokens is None else self._tokens.remembered(token)
+        return None if self._tokens is None else self._tokens.remembered(token)
+
+    async def principal(self, caller: Caller) -> Principal:
+        """Raises Unauthenticated; whatever the verifier raises while it can't tell."""
+        known = self.known(caller)
         if known is not None:
             return known
-        if self._tokens is None or not self._tokens.takes(token):
+        token = bearer_token(caller.invocation_metadata() or ())
+        if token is None or self._tokens is None or not self._tokens.takes(token):
             raise Unauthenticated("tokens of this kind are not accepted here")
         return await self._tokens.verify(token)
 

@@ -9,6 +9,7 @@ from forebay.errors import Unauthenticated
 from forebay_backends.metrics.registry import Figures
 from forebay_backends.settings import SettingsError
 from forebay_backends.settings.identity_settings import AuthSettings
+from forebay_gateway.identity.keys.api_key import is_api_key
 from forebay_gateway.identity.keys.verifier import ApiKeyVerifier, make_key_verifier
 from forebay_gateway.identity.principal import Principal
 
@@ -28,23 +29,21 @@ class Verifiers:
         self._all = tuple(one for one in (keys, jwt) if one is not None)
 
     def takes(self, token: str) -> bool:
-        return any(one.takes(token) for one in self._all)
+        return self._of(token) is not None
 
     def remembered(self, token: str) -> Principal | None:
-        for one in self._all:
-            if one.takes(token):
-                return one.remembered(token)
-        return None
+        verifier = self._of(token)
+        return None if verifier is None else verifier.remembered(token)
 
     def is_in_force(self, principal: Principal) -> bool:
         """Whether the key that has proved the principal is still known here, and unchanged."""
         return any(one.is_in_force(principal) for one in self._all)
 
     async def verify(self, token: str) -> Principal:
-        for one in self._all:
-            if one.takes(token):
-                return await one.verify(token)
-        raise Unauthenticated("the token is of a kind that is not accepted here")
+        verifier = self._of(token)
+        if verifier is None:
+            raise Unauthenticated("the token is of a kind that is not accepted here")
+        return await verifier.verify(token)
 
     def loops(self) -> Iterator[Coroutine[Any, Any, None]]:
         """The coroutines that keep keys up to date; each runs until it is cancelled."""
@@ -70,6 +69,10 @@ class Verifiers:
     def roles(self) -> dict[str, tuple[str, ...]]:
         """The roles that API keys have, by file."""
         return {} if self._keys is None else self._keys.roles
+
+    def _of(self, token: str) -> ApiKeyVerifier | JwtVerifier | None:
+        """What verifies tokens of this kind; None if they are not accepted."""
+        return self._keys if is_api_key(token) else self._jwt
 
     def figures(self) -> Figures:
         """The gauges of keys."""

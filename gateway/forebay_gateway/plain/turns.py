@@ -41,7 +41,10 @@ async def take_turn(fair: FairQueues, incoming: IncomingCall) -> Turn | None:
         return None
     comes = asyncio.Event()
     queue, priority = incoming.method.route.queue, incoming.options.priority
-    entry = await fair.enter(tenant, queue, priority, comes.set, lambda: 1.0)
+    wait = tenant.wait_begins()
+    if wait is not None:
+        await wait
+    entry = fair.enter(tenant, queue, priority, comes.set, lambda: 1.0)
     return Turn(entry, comes)
 
 

@@ -6,12 +6,9 @@ import asyncio
 import logging
 import time
 from collections.abc import Awaitable, Callable, Mapping
-from contextlib import AbstractAsyncContextManager
-from functools import partial
 from math import inf
 
 from forebay.errors import BackendUnavailable, QuotaExceeded
-from forebay.routes import HIGHEST_PRIORITY
 from forebay_backends.aio.background_tasks import BackgroundTasks
 from forebay_backends.aio.outage_log import OutageLog
 from forebay_backends.aio.periodic import run_periodically
@@ -22,9 +19,11 @@ from forebay_backends.ledger.scripts import RENEWAL_INTERVAL_S
 from forebay_backends.metrics.instruments import OTHER
 from forebay_backends.metrics.registry import Figures
 from forebay_backends.settings.tenant_settings import TenantSettings, limits_of
-from forebay_gateway.admission.admission import Permit
-from forebay_gateway.admission.retry_after import CompletionRate, retry_after_s
-from forebay_gateway.quotas.tenant_use import RATE, Limit, Share, TenantUse
+from forebay_gateway.admission.admission import Permit, Wait
+from forebay_gateway.admission.retry_after import retry_after_s
+from forebay_gateway.quotas.tenant import Tenant
+from forebay_gateway.quotas.tenant_call import TenantCall
+from forebay_gateway.quotas.tenant_use import RATE, Limit
 
 _REVIEW_INTERVAL_S = 1.0
 _WAITS_S = (0.0, 0.01, 0.04, 0.1)
@@ -37,32 +36,6 @@ _JOIN_S = 2.0
 _log = logging.getLogger(__name__)
 
 RunShare = Callable[[Operation[Shares]], Awaitable[Shares]]
-
-
-class _Tenant:
-    """A tenant at this gateway, and the exchanges with the ledger about it."""
-
-    __slots__ = (
-        "asked_at",
-        "completions",
-        "full_until",
-        "is_returning",
-        "lock",
-        "low_at",
-        "name",
-        "use",
-    )
-
-    def __init__(self, name: str, settings: TenantSettings) -> None:
-        self.name = name
-        self.use = TenantUse(settings)
-        self.lock = asyncio.Lock()
-        self.completions = CompletionRate()
-        self.asked_at = -inf
-        """When the last exchange began that has ended."""
-        self.full_until: dict[Limit, float] = {}
-        self.is_returning = False
-        self.low_at = -inf
 
 
 class TenantQuotas:
@@ -85,7 +58,7 @@ class TenantQuotas:
         self._run = run
         self._processes = processes
         self._clock = clock
-        self._tenants: dict[str, _Tenant] = {}
+        self._tenants: dict[str, Tenant] = {}
         self._refused: dict[tuple[str, ...], float] = {}
         self._background_tasks = BackgroundTasks()
         self._outage = OutageLog(
@@ -97,8 +70,8 @@ class TenantQuotas:
     def limits(self, tenant: str) -> TenantSettings:
         return self._of(tenant).use.settings
 
-    def counted(self, tenant: str, permit: Permit) -> AbstractAsyncContextManager[None]:
-        """Counts an RPC of the tenant until the block is left; raises QuotaExceeded."""
+    def counted(self, tenant: str, permit: Permit) -> TenantCall:
+        """Counts what an RPC of the tenant uses, until the block is left."""
         return TenantCall(self, self._of(tenant), permit)
 
     def on_frame(self, key: str, frame: GatewayFrame) -> None:
@@ -130,12 +103,17 @@ class TenantQuotas:
             "forebay_tenant_refused_total": dict(self._refused),
         }
 
-    async def take(self, tenant: _Tenant, limit: Limit, amount: int) -> None:
-        """Uses the amount; raises QuotaExceeded."""
+    def take(self, tenant: Tenant, limit: Limit, amount: int) -> Wait:
+        """Uses the amount, at once if this gateway's share has it; else raises QuotaExceeded."""
         share = tenant.use.shares[limit]
-        if share.take(amount):
-            self._ask_if_low(tenant, share)
-            return
+        if not share.take(amount):
+            return self._take_more(tenant, limit, amount)
+        if share.is_low:
+            self._ask(tenant)
+        return None
+
+    async def _take_more(self, tenant: Tenant, limit: Limit, amount: int) -> None:
+        share = tenant.use.shares[limit]
         now = self._clock()
         share.waiting += amount
         try:
@@ -148,17 +126,17 @@ class TenantQuotas:
             tenant.full_until[limit] = self._clock() + _REFUSED_FOR_S
         raise self._refusal(tenant, limit)
 
-    def give(self, tenant: _Tenant, limit: Limit, amount: int) -> None:
-        """Ends the use of the amount."""
-        tenant.use.shares[limit].used -= amount
-        if tenant.use.is_tight(self._clock()):
+    def on_free(self, tenant: Tenant) -> None:
+        """The tenant uses less than before."""
+        if self._clock() < tenant.use.tight_until:
             self._give_back(tenant)
 
-    async def take_token(self, tenant: _Tenant) -> None:
-        """Counts a new call; raises QuotaExceeded if there were too many within the last second."""
+    async def take_token(self, tenant: Tenant) -> None:
+        """Counts a new call for which the tenant has no token here.
+
+        Raises QuotaExceeded if there were too many within the last second.
+        """
         use = tenant.use
-        if use.take_token():
-            return
         if not use.token_in_s(self._clock()):
             use.tokens_waiting += 1
             try:
@@ -173,15 +151,15 @@ class TenantQuotas:
             quota=RATE,
         )
 
-    def _of(self, name: str) -> _Tenant:
+    def _of(self, name: str) -> Tenant:
         found = self._tenants.get(name)
         if found is None:
-            found = self._tenants[name] = _Tenant(name, limits_of(name, self._settings))
+            found = self._tenants[name] = Tenant(name, limits_of(name, self._settings))
             found.use.gateways = self._processes
         return found
 
     async def _more(
-        self, tenant: _Tenant, take: Callable[[], bool], waits_s: tuple[float, ...] = _WAITS_S
+        self, tenant: Tenant, take: Callable[[], bool], waits_s: tuple[float, ...] = _WAITS_S
     ) -> bool:
         """Asks for a larger share until `take` succeeds; False if it does not."""
         for wait_s in waits_s:
@@ -199,7 +177,7 @@ class TenantQuotas:
                     return True
         return False
 
-    async def _exchange(self, tenant: _Tenant) -> None:
+    async def _exchange(self, tenant: Tenant) -> None:
         """Reports what is used, and takes the share that the ledger gives; the lock is held."""
         began, (tokens, uses) = self._clock(), tenant.use.report()
         try:
@@ -223,24 +201,23 @@ class TenantQuotas:
             elif use.has_spare or now - use.asked_at > RENEWAL_INTERVAL_S:
                 await self._exchange_locked(tenant)
 
-    async def _exchange_locked(self, tenant: _Tenant) -> None:
+    async def _exchange_locked(self, tenant: Tenant) -> None:
         async with tenant.lock:
             await self._exchange(tenant)
 
-    def _ask_if_low(self, tenant: _Tenant, share: Share) -> None:
-        if not share.is_low:
-            return
+    def _ask(self, tenant: Tenant) -> None:
+        """Asks for more in the background, unless it did so just now, or there is no more."""
         now = self._clock()
-        if now - tenant.low_at > _LOW_INTERVAL_S and not tenant.use.is_tight(now):
+        if now - tenant.low_at > _LOW_INTERVAL_S and now >= tenant.use.tight_until:
             tenant.low_at = now
             self._background_tasks.start(self._exchange_locked(tenant))
 
-    def _give_back(self, tenant: _Tenant) -> None:
+    def _give_back(self, tenant: Tenant) -> None:
         if not tenant.is_returning:
             tenant.is_returning = True
             self._background_tasks.start(self._returned(tenant))
 
-    async def _returned(self, tenant: _Tenant) -> None:
+    async def _returned(self, tenant: Tenant) -> None:
         try:
             async with tenant.lock:
                 tenant.is_returning = False  # what is freed from now on needs another report
@@ -249,7 +226,7 @@ class TenantQuotas:
         finally:
             tenant.is_returning = False
 
-    def _refusal(self, tenant: _Tenant, limit: Limit) -> QuotaExceeded:
+    def _refusal(self, tenant: Tenant, limit: Limit) -> QuotaExceeded:
         self._count_refusal(tenant, limit.value)
         most = getattr(tenant.use.settings, limit.value)
         rate = tenant.completions.per_s()
@@ -261,7 +238,7 @@ class TenantQuotas:
             quota=limit.value,
         )
 
-    def _count_refusal(self, tenant: _Tenant, quota: str) -> None:
+    def _count_refusal(self, tenant: Tenant, quota: str) -> None:
         labels = self._label(tenant.name), quota
         self._refused[labels] = self._refused.get(labels, 0) + 1
 
@@ -274,99 +251,3 @@ _REFUSALS = {
     Limit.QUEUED: "this tenant has its limit of {} calls that wait for a worker, over all gateways",
     Limit.HELD_BYTES: "this tenant's calls may hold {} bytes in gateways, and this one needs more",
 }
-
-
-class TenantCall:
-    """Counts the quotas that one RPC of a tenant uses, until the block is left."""
-
-    __slots__ = ("_in_flight", "_permit", "_quotas", "_tenant", "_unchecked_bytes", "_used_bytes")
-
-    def __init__(self, quotas: TenantQuotas, tenant: _Tenant, permit: Permit) -> None:
-        self._quotas = quotas
-        self._tenant = tenant
-        self._permit = permit
-        self._in_flight = 0
-        self._used_bytes = 0
-        self._unchecked_bytes = 0
-
-    @property
-    def name(self) -> str:
-        return self._tenant.name
-
-    @property
-    def max_priority(self) -> int:
-        """The highest priority that the tenant's calls may have."""
-        highest = self._tenant.use.settings.max_priority
-        return HIGHEST_PRIORITY if highest is None else highest
-
-    @property
-    def max_delayed(self) -> int | None:
-        """How many delayed calls the tenant may have; None: no limit of its own."""
-        return self._tenant.use.settings.delayed
-
-    async def __aenter__(self) -> None:
-        """Counts the RPC as in flight; raises QuotaExceeded."""
-        self._permit.count_for(self)
-        try:
-            await self._quotas.take(self._tenant, Limit.IN_FLIGHT, 1)
-            self._in_flight = 1
-            await self.check_bytes()
-        except BaseException:
-            self._close()
-            raise
-
-    async def __aexit__(self, *_: object) -> None:
-        self._close()
-
-    async def count_new_call(self) -> None:
-        """Counts against the calls of a second; raises QuotaExceeded."""
-        await self._quotas.take_token(self._tenant)
-
-    async def wait_begins(self) -> Callable[[], None]:
-        """Counts a call that waits for a worker, until the function is called, once.
-
-        Raises QuotaExceeded.
-        """
-        await self._quotas.take(self._tenant, Limit.QUEUED, 1)
-        return partial(self._quotas.give, self._tenant, Limit.QUEUED, 1)
-
-    def take_bytes(self, size: int) -> None:
-        """Counts bytes that came in; `check_bytes` must follow."""
-        self._unchecked_bytes += size
-        self._held.waiting += size
-
-    def add_bytes(self, size: int) -> None:
-        """Counts bytes without a check, if negative subtracts them."""
-        if size < 0:
-            unchecked = min(-size, self._unchecked_bytes)
-            self._unchecked_bytes -= unchecked
-            self._held.waiting -= unchecked
-            size += unchecked
-        if size:
-            self._used_bytes += size
-            self._quotas.give(self._tenant, Limit.HELD_BYTES, -size)
-
-    def fits_bytes(self, size: int) -> bool:
-        """Whether so many bytes more are within the tenant's share."""
-        return self._held.fits(size)
-
-    async def check_bytes(self) -> None:
-        """Raises QuotaExceeded if the bytes that came in are over the tenant's quota."""
-        size = self._unchecked_bytes
-        if size:
-            self._unchecked_bytes = 0
-            self._held.waiting -= size
-            await self._quotas.take(self._tenant, Limit.HELD_BYTES, size)
-            self._used_bytes += size
-
-    def _close(self) -> None:
-        self._permit.tenant = None
-        self.add_bytes(-self._used_bytes - self._unchecked_bytes)
-        if self._in_flight:
-            self._in_flight = 0
-            self._tenant.completions.on_end()
-            self._quotas.give(self._tenant, Limit.IN_FLIGHT, 1)
-
-    @property
-    def _held(self) -> Share:
-        return self._tenant.use.shares[Limit.HELD_BYTES]

@@ -47,10 +47,23 @@ class Share:
     granted: int = 0
     used: int = 0
     waiting: int = 0
+    easy: float = field(init=False)
+    """Up to this use, the share has room and need not be larger."""
+
+    def __post_init__(self) -> None:
+        self.grant(self.granted)
 
     def fits(self, amount: int) -> bool:
         """Whether the share has room for the amount."""
         return self.limit is None or self.used + amount <= self.granted
+
+    def take_easily(self, amount: int) -> bool:
+        """Uses the amount, if that needs no thought; the share of most calls has plenty of room."""
+        used = self.used + amount
+        if used > self.easy:
+            return False
+        self.used = used
+        return True
 
     def take(self, amount: int) -> bool:
         """Uses the amount, if it fits."""
@@ -59,18 +72,24 @@ class Share:
             self.used += amount
         return fits
 
+    def grant(self, granted: int) -> None:
+        """Changes the share; does nothing without a limit."""
+        if self.limit is None:
+            self.easy = inf
+            return
+        self.granted = granted
+        self.easy = granted if granted >= self.limit else granted - self.limit * _RESERVE
+
+    @property
+    def is_low(self) -> bool:
+        """Whether little is left of the share, so that a larger one should be asked for."""
+        return self.used > self.easy
+
     @property
     def use(self) -> Use:
         """The report to the ledger: used is what the share covers; all else is needed."""
         covered = min(self.used, self.granted)
         return Use(self.limit, covered, self.used + self.waiting - covered)
-
-    @property
-    def is_low(self) -> bool:
-        """Whether little is left of the share, so that a larger one should be asked for."""
-        if self.limit is None or self.granted >= self.limit:
-            return False
-        return self.granted - self.used < self.limit * _RESERVE
 
 
 @dataclass(slots=True)
@@ -79,19 +98,23 @@ class TenantUse:
 
     settings: TenantSettings
     shares: dict[Limit, Share] = field(init=False)
+    has_limits: bool = field(init=False)
+    """Whether the tenant has one of the limits that are shared."""
     tokens: int = 0
     tokens_waiting: int = 0
     gateways: int = 1
     """How many gateways used the tenant's quotas, by the ledger's last answer."""
     asked_at: float = -inf
     """When the ledger last answered."""
-    _tight_until: float = -inf
+    tight_until: float = -inf
+    """Until then, what becomes free must be given back at once."""
     _token_at: float = -inf
     _local_tokens: float = 0.0
     _out_since: float = inf
 
     def __post_init__(self) -> None:
         self.shares = {name: Share(getattr(self.settings, name.value)) for name in Limit}
+        self.has_limits = any(share.limit is not None for share in self.shares.values())
 
     @property
     def burst(self) -> float:
@@ -111,13 +134,9 @@ class TenantUse:
             share.limit is not None and share.granted > share.used for share in self.shares.values()
         )
 
-    def is_tight(self, now: float) -> bool:
-        """Whether what becomes free must be given back at once."""
-        return now < self._tight_until
-
     def on_recall(self, now: float) -> None:
         """Records that another gateway needs more than remains."""
-        self._tight_until = now + TIGHT_S
+        self.tight_until = now + TIGHT_S
 
     def take_token(self) -> bool:
         if self.settings.per_second is None:
@@ -146,17 +165,16 @@ class TenantUse:
         self.tokens += shares.tokens
         self._token_at = now + shares.wait_s
         if shares.is_tight:
-            self._tight_until = max(self._tight_until, now + TIGHT_S)
+            self.tight_until = max(self.tight_until, now + TIGHT_S)
         for share, granted in zip(self.shares.values(), shares.limits, strict=True):
-            if share.limit is not None:
-                share.granted = granted
+            share.grant(granted)
 
     def on_outage(self, returned: int, now: float) -> None:
         """Makes do without the ledger, which did not answer a report that `returned` tokens."""
         self.tokens += returned
         for share in self.shares.values():
             if share.limit is not None:
-                share.granted = max(share.granted, -(-share.limit // self.gateways))
+                share.grant(max(share.granted, -(-share.limit // self.gateways)))
         rate = (self.settings.per_second or 0.0) / self.gateways
         if not rate:
             return

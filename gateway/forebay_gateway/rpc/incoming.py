@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +15,7 @@ from forebay.checks import Check
 from forebay.deadline import Deadline
 from forebay.errors import DeadlineExceeded, InvalidRequest, TooLarge
 from forebay.routes import Method
-from forebay_gateway.admission.admission import Permit
+from forebay_gateway.admission.admission import Permit, Wait
 from forebay_gateway.metrics.call_meter import CallMeter
 from forebay_gateway.rpc.cache_key import CacheKey, cache_key, may_share
 from forebay_gateway.rpc.context import Context
@@ -30,8 +30,8 @@ if TYPE_CHECKING:
 class RequestStream:
     """The request messages of an RPC; `count` gets the size of each.
 
-    `check`, if given, is awaited for each message before iteration yields it, and raises if the
-    counted bytes are over a quota.
+    `check`, if given, is called for each message before iteration yields it, and what it returns
+    is awaited; it raises if the counted bytes are over a quota.
 
     This is not an async generator: the event loop needs a task to close a generator that is not
     exhausted, and after a unary request it never is.
@@ -43,7 +43,7 @@ class RequestStream:
         reads: MessageReads,
         caller: str,
         count: Callable[[int], None],
-        check: Callable[[], Awaitable[None]] | None = None,
+        check: Callable[[], Wait] | None = None,
     ) -> None:
         self._context = context
         self._reads = reads
@@ -62,8 +62,9 @@ class RequestStream:
         request: Any = await self._reads.read(self._context, self._caller, self._count)
         if request is grpc.aio.EOF:
             raise StopAsyncIteration
-        if self._check is not None:
-            await self._check()
+        wait = None if self._check is None else self._check()
+        if wait is not None:
+            await wait
         return bytes(request)
 
 

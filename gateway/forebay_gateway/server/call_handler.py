@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from functools import partial
@@ -151,7 +151,10 @@ class CallHandler:
             with meter, self._limits.admission.admit(caller) as permit:
                 if not tenant or self._quotas is None:
                     return await self._serve_admitted(method, context, permit, meter, span)
-                async with self._quotas.counted(tenant, permit):
+                with self._quotas.counted(tenant, permit) as counted:
+                    wait = counted.begin()
+                    if wait is not None:
+                        await wait
                     return await self._serve_admitted(method, context, permit, meter, span)
         except ForebayError as error:
             self._failed(method, context, error)
@@ -197,7 +200,9 @@ class CallHandler:
         calls = self._calls_of(incoming)
         if incoming.is_attach_only:
             return await calls.serve(incoming, context)
-        await self._count_new_call(incoming, context.principal)
+        wait = None if permit.tenant is None else permit.tenant.count_new_call()
+        if wait is not None:
+            await self._waited(wait, incoming, context.principal)
         if incoming.options.start is None:
             await self._check_queue(incoming, context.principal)
         else:
@@ -254,8 +259,9 @@ class CallHandler:
             *(method, options, deadline, requests, check, permit, self._limits.requests),
             *(meter, span),
         )
-        if check_bytes is not None:
-            await check_bytes()
+        wait = None if tenant is None else tenant.check_bytes()
+        if wait is not None:
+            await wait
         if method.route.cache is None:
             return incoming
         return await with_cache_key(incoming, context.principal.tenant, self._limits.requests)
@@ -325,15 +331,14 @@ class CallHandler:
         calls = self._plain.get(method.application) if method.is_plain else self._ledger_calls
         if tenant is None or calls is None:
             return None
-        queue = method.route.queue
-        return calls.fair.held(queue), calls.fair.ahead_of(tenant.name, queue)
+        return calls.fair.held_before(tenant.name, method.route.queue)
 
-    async def _count_new_call(self, incoming: IncomingCall, principal: Principal) -> None:
-        tenant = incoming.permit.tenant
-        if tenant is None:
-            return
+    async def _waited(
+        self, wait: Awaitable[None], incoming: IncomingCall, principal: Principal
+    ) -> None:
+        """Awaits the turn of a new call; one that is known already needs none."""
         try:
-            await tenant.count_new_call()
+            await wait
         except QuotaExceeded:
             if not await self._is_known(incoming, principal):
                 raise

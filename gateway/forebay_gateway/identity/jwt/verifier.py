@@ -14,7 +14,6 @@ from forebay_gateway.identity.jwt.issuer import Issuer
 from forebay_gateway.identity.jwt.jwks_client import JwksClient
 from forebay_gateway.identity.jwt.key_stores import FileKeys, KeyStore
 from forebay_gateway.identity.jwt.token import read_token
-from forebay_gateway.identity.keys.api_key import is_api_key
 from forebay_gateway.identity.principal import Principal
 
 MOST_BYTES = 8 << 10
@@ -25,9 +24,6 @@ class JwtVerifier:
 
     def __init__(self, issuers: Iterable[Issuer]) -> None:
         self._issuers = {issuer.name: issuer for issuer in issuers}
-
-    def takes(self, token: str) -> bool:
-        return not is_api_key(token)
 
     def remembered(self, token: str) -> Principal | None:
         if not _is_sound(token):

@@ -13,7 +13,7 @@ from forebay.errors import Unauthenticated
 from forebay_backends.aio.watched_files import WatchedFiles
 from forebay_backends.settings import SettingsError
 from forebay_backends.settings.identity_settings import KeysSettings
-from forebay_gateway.identity.keys.api_key import ApiKey, is_api_key, read_token
+from forebay_gateway.identity.keys.api_key import ApiKey, read_token
 from forebay_gateway.identity.keys.keys_file import read_keys
 from forebay_gateway.identity.principal import Principal
 
@@ -84,9 +84,6 @@ class ApiKeyVerifier:
 
     def __init__(self, files: Iterable[KeysFile]) -> None:
         self._files = tuple(files)
-
-    def takes(self, token: str) -> bool:
-        return is_api_key(token)
 
     def remembered(self, token: str) -> Principal | None:
         found = self._find(token)

@@ -107,6 +107,13 @@ def test_a_message_without_room_is_refused_and_an_item_can_ask_for_room() -> Non
         assert of_calls.value.quota == "bytes held"
 
 
+def test_a_call_that_is_refused_for_its_bytes_counts_nowhere() -> None:
+    full = admission(max_held_bytes=CALL_BYTES - 1)
+    with pytest.raises(QueueFull, match="bytes"):
+        full.admit("a")
+    assert (full.calls.held, full.bytes.held) == (0, 0)
+
+
 def test_bytes_that_come_after_the_end_are_not_counted() -> None:
     some = admission()
     with some.admit("a") as permit:

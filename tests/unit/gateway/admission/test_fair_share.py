@@ -18,8 +18,9 @@ sizes = st.integers(1, 50)
 def test_the_limit_is_never_passed(limit: int, asked: list[tuple[str, int]]) -> None:
     shares = FairShare(limit)
     for caller, amount in asked:
-        if shares.fits(caller, amount):
-            shares.add(caller, amount)
+        fits_now, before = shares.fits(caller, amount), shares.held_by(caller)
+        assert shares.take(caller, amount) == fits_now
+        assert shares.held_by(caller) == before + (amount if fits_now else 0)
     assert shares.held == sum(shares.held_by(caller) for caller in CALLERS) <= limit
 
 

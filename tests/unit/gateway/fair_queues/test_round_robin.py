@@ -78,7 +78,7 @@ def test_everything_is_taken_once_and_each_line_in_order(
     order = taken(lines, len(calls))
     assert len(order) == len(calls), "work conserving: never idle while something waits"
     assert lines.next() is None
-    assert not lines
+    assert not lines.count
     for tenant in "abcd":
         own = [call for call in order if call.tenant == tenant]
         assert own == sorted(own, key=lambda call: (-call.priority, call.number))
@@ -133,7 +133,7 @@ def test_a_call_that_left_is_not_taken() -> None:
     assert lines.remove(calls[0])
     assert lines.remove(calls[2])
     assert not lines.remove(calls[2])
-    assert (lines.waiting("a"), lines.waiting("b"), len(lines)) == (1, 0, 1)
+    assert (lines.waiting("a"), lines.waiting("b"), lines.count) == (1, 0, 1)
     assert taken(lines, 2) == [calls[1]]
 
 
@@ -141,4 +141,4 @@ def test_a_call_that_does_not_wait_is_not_removed() -> None:
     lines = filled({}, [Call("a", priority=1)])
     for absent in (Call("a", priority=1), Call("a", priority=2), Call("b")):
         assert not lines.remove(absent)
-    assert len(lines) == 1
+    assert lines.count == 1

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from forebay_backends.ledger.operations.quotas import Shares, Tokens, Use
 from forebay_backends.settings.tenant_settings import TenantSettings
-from forebay_gateway.quotas.tenant_use import TIGHT_S, Limit, TenantUse
+from forebay_gateway.quotas.tenant_use import TIGHT_S, Limit, Share, TenantUse
 
 NOW = 1000.0
 
@@ -63,10 +63,9 @@ def test_use_beyond_the_share_is_reported_as_a_need() -> None:
 def test_nothing_is_kept_in_reserve_for_a_second_after_a_recall() -> None:
     use = tenant(in_flight=10)
     use.on_recall(NOW)
-    assert use.is_tight(NOW + TIGHT_S / 2)
-    assert not use.is_tight(NOW + TIGHT_S)
+    assert use.tight_until == NOW + TIGHT_S
     use.on_shares(granted(2, is_tight=True), NOW + 5)
-    assert use.is_tight(NOW + 5 + TIGHT_S / 2)
+    assert use.tight_until == NOW + 5 + TIGHT_S
 
 
 def test_a_larger_share_is_asked_for_before_it_is_used_up() -> None:
@@ -79,6 +78,22 @@ def test_a_larger_share_is_asked_for_before_it_is_used_up() -> None:
     assert share.is_low
     use.on_shares(granted(160), NOW)
     assert not share.is_low, "there is no more"
+
+
+@given(
+    st.none() | st.integers(1, 100), st.lists(st.tuples(st.integers(0, 100), st.integers(1, 30)))
+)
+def test_what_is_taken_easily_fits_and_leaves_the_share_large_enough(
+    limit: int | None, steps: list[tuple[int, int]]
+) -> None:
+    share, thorough = Share(limit), Share(limit)
+    for grant, amount in steps:
+        for one in (share, thorough):
+            one.used = 0
+            one.grant(grant if limit is None else min(grant, limit))
+        fits = thorough.take(amount)
+        assert share.take_easily(amount) == (fits and not thorough.is_low)
+        assert share.used == (thorough.used if fits and not thorough.is_low else 0)
 
 
 def test_an_outage_leaves_a_gateway_its_share_or_an_equal_part() -> None:

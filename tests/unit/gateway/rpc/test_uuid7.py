@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import uuid
 
 import pytest
@@ -50,3 +52,20 @@ def test_ids_sort_by_creation_time(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_ids_of_one_moment_differ(monkeypatch: pytest.MonkeyPatch) -> None:
     assert len({_at(monkeypatch, 1) for _ in range(1000)}) == 1000
+
+
+FORKING = """
+import os
+from forebay_gateway.rpc.uuid7 import uuid7
+uuid7()  # which keeps digits for further ids
+child = os.fork()
+print(*(uuid7() for _ in range(100)), flush=True)
+if child:
+    os.waitpid(child, 0)
+"""
+
+
+def test_no_id_of_a_forked_child_is_one_of_its_parent() -> None:
+    printed = subprocess.run([sys.executable, "-c", FORKING], capture_output=True, check=True)
+    random_parts = {one[15:] for one in printed.stdout.decode().split()}
+    assert len(random_parts) == 200
