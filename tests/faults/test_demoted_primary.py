@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import grpc
 import pytest
@@ -40,6 +41,12 @@ class Pair:
         self.primary, self.replica = self.replica, self.primary
 
 
+def offset_of(replica: Server) -> int:
+    """How much of its primary's writes the replica has."""
+    found: Any = replica.client.info("replication")
+    return int(found["slave_repl_offset"])
+
+
 def swapped_roles(pair: Pair) -> None:
     """REPLICAOF on both, as an operator does manually."""
     pair.replica.do("REPLICAOF NO ONE")
@@ -55,8 +62,17 @@ def coordinated(pair: Pair) -> None:
 
 
 def paused(pair: Pair) -> None:
-    """CLIENT PAUSE for all commands, then the change of roles, as some providers do."""
-    pair.primary.do("CLIENT PAUSE 3000 ALL")
+    """CLIENT PAUSE for all commands, then the change of roles, as some providers do.
+
+    The replica is promoted when it has all writes. Those that came during the pause are done after
+    it, before the primary is demoted, so it refuses writes without a replica.
+    """
+    with pair.primary.client.pipeline(transaction=True) as at_once:
+        at_once.execute_command("CLIENT PAUSE", 3000, "ALL")
+        at_once.config_set("min-replicas-to-write", 1)
+        at_once.info("replication")
+        written = at_once.execute()[-1]["master_repl_offset"]
+    eventually(lambda: offset_of(pair.replica) >= written, "the replica has all writes")
     pair.replica.do("REPLICAOF NO ONE")
     pair.swap()
     pair.replica.do(f"REPLICAOF 127.0.0.1 {pair.primary.port}")
