@@ -64,8 +64,8 @@ def coordinated(pair: Pair) -> None:
 def paused(pair: Pair) -> None:
     """CLIENT PAUSE for all commands, then the change of roles, as some providers do.
 
-    The replica is promoted when it has all writes. Those that came during the pause are done after
-    it, before the primary is demoted, so it refuses writes without a replica.
+    The replica is promoted when it has all writes. Commands that came during the pause run after
+    it, before the primary is demoted, so the primary refuses writes without a replica.
     """
     with pair.primary.client.pipeline(transaction=True) as at_once:
         at_once.execute_command("CLIENT PAUSE", 3000, "ALL")

@@ -35,7 +35,7 @@ CALL_BYTES = 32 << 10
 
 
 Wait = Awaitable[None] | None
-"""What a call has to await; None if nothing, because a coroutine for each step costs CPU."""
+"""A wait of a call for its turn; None if there is none: a coroutine for each step costs CPU."""
 
 
 class TenantAccount(Protocol):
@@ -106,7 +106,7 @@ class Permit:
 
         The tenant's quota is checked later, by `TenantAccount.check_bytes`.
         """
-        if not size or self._released:
+        if self._released:
             return
         if not self._admission.bytes.take(self.caller, size):
             raise self._admission.full_of_bytes(self.caller, size)

@@ -45,12 +45,10 @@ class FairShare:
         return fits(self.held_by(caller), amount, self.limit - self.held)
 
     def take(self, caller: str, amount: int) -> bool:
-        """Takes the amount, 1 or more, if it fits."""
-        held = self._by_caller.get(caller, 0)
-        if not fits(held, amount, self.limit - self.held):
+        """Takes the amount, if it fits."""
+        if not fits(self._by_caller.get(caller, 0), amount, self.limit - self.held):
             return False
-        self.held += amount
-        self._by_caller[caller] = held + amount
+        self.add(caller, amount)
         return True
 
     def add(self, caller: str, amount: int) -> None:

@@ -79,7 +79,7 @@ class Guard:
             principal = NOBODY
             try:
                 known = self._authentication.known(context)
-                principal = known or await self._authentication.principal(context)
+                principal = known or await self._authentication.verified(context)
                 if granting is not None and granting.isdisjoint(principal.roles):
                     raise PermissionDenied(_denied(path, permission))
             except ForebayError as error:

@@ -43,11 +43,11 @@ class Authentication:
             return self._certified(caller.auth_context())
         return None if self._tokens is None else self._tokens.remembered(token)
 
-    async def principal(self, caller: Caller) -> Principal:
-        """Raises Unauthenticated; whatever the verifier raises while it can't tell."""
-        known = self.known(caller)
-        if known is not None:
-            return known
+    async def verified(self, caller: Caller) -> Principal:
+        """The caller, who is not `known` yet, by its token.
+
+        Raises Unauthenticated; whatever the verifier raises while it can't tell.
+        """
         token = bearer_token(caller.invocation_metadata() or ())
         if token is None or self._tokens is None or not self._tokens.takes(token):
             raise Unauthenticated("tokens of this kind are not accepted here")

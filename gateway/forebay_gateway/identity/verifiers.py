@@ -71,7 +71,7 @@ class Verifiers:
         return {} if self._keys is None else self._keys.roles
 
     def _of(self, token: str) -> ApiKeyVerifier | JwtVerifier | None:
-        """What verifies tokens of this kind; None if they are not accepted."""
+        """The verifier of tokens of this kind; None if they are not accepted."""
         return self._keys if is_api_key(token) else self._jwt
 
     def figures(self) -> Figures:

@@ -1,4 +1,4 @@
-"""What a gateway knows of one tenant."""
+"""A tenant at this gateway: its quotas, and their exchange with the ledger."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from forebay_gateway.quotas.tenant_use import Limit, TenantUse
 
 
 class Tenant:
-    """A tenant at this gateway, and the exchanges with the ledger about it."""
+    """The use of one tenant's quotas, and when and how the ledger was last asked about them."""
 
     __slots__ = (
         "asked_at",

@@ -1,4 +1,4 @@
-"""What one RPC of a tenant uses of the tenant's quotas.
+"""The use that an RPC makes of its tenant's quotas.
 
 Most RPCs find room in the gateway's shares, and wait for nothing: their steps are no coroutines.
 """
@@ -48,6 +48,7 @@ class TenantCall:
         self._quotas = quotas
         self._tenant = tenant
         self._permit = permit
+        # In the order of `Limit`; three lookups by an Enum's attributes would take 0.3 µs.
         self._in_flight, self._queued, self._held = tenant.use.shares.values()
         self._is_counted = False
         self._used = 0

@@ -128,7 +128,7 @@ class TenantQuotas:
 
     def on_free(self, tenant: Tenant) -> None:
         """The tenant uses less than before."""
-        if self._clock() < tenant.use.tight_until:
+        if tenant.use.is_tight(self._clock()):
             self._give_back(tenant)
 
     async def take_token(self, tenant: Tenant) -> None:
@@ -208,7 +208,7 @@ class TenantQuotas:
     def _ask(self, tenant: Tenant) -> None:
         """Asks for more in the background, unless it did so just now, or there is no more."""
         now = self._clock()
-        if now - tenant.low_at > _LOW_INTERVAL_S and now >= tenant.use.tight_until:
+        if now - tenant.low_at > _LOW_INTERVAL_S and not tenant.use.is_tight(now):
             tenant.low_at = now
             self._background_tasks.start(self._exchange_locked(tenant))
 

@@ -58,7 +58,7 @@ class Share:
         return self.limit is None or self.used + amount <= self.granted
 
     def take_easily(self, amount: int) -> bool:
-        """Uses the amount, if that needs no thought; the share of most calls has plenty of room."""
+        """Uses the amount, if it fits and leaves the share large enough, as for most calls."""
         used = self.used + amount
         if used > self.easy:
             return False
@@ -106,8 +106,7 @@ class TenantUse:
     """How many gateways used the tenant's quotas, by the ledger's last answer."""
     asked_at: float = -inf
     """When the ledger last answered."""
-    tight_until: float = -inf
-    """Until then, what becomes free must be given back at once."""
+    _tight_until: float = -inf
     _token_at: float = -inf
     _local_tokens: float = 0.0
     _out_since: float = inf
@@ -134,9 +133,13 @@ class TenantUse:
             share.limit is not None and share.granted > share.used for share in self.shares.values()
         )
 
+    def is_tight(self, now: float) -> bool:
+        """Whether what becomes free must be given back at once."""
+        return now < self._tight_until
+
     def on_recall(self, now: float) -> None:
         """Records that another gateway needs more than remains."""
-        self.tight_until = now + TIGHT_S
+        self._tight_until = now + TIGHT_S
 
     def take_token(self) -> bool:
         if self.settings.per_second is None:
@@ -165,7 +168,7 @@ class TenantUse:
         self.tokens += shares.tokens
         self._token_at = now + shares.wait_s
         if shares.is_tight:
-            self.tight_until = max(self.tight_until, now + TIGHT_S)
+            self._tight_until = max(self._tight_until, now + TIGHT_S)
         for share, granted in zip(self.shares.values(), shares.limits, strict=True):
             share.grant(granted)
 

@@ -63,9 +63,10 @@ def test_use_beyond_the_share_is_reported_as_a_need() -> None:
 def test_nothing_is_kept_in_reserve_for_a_second_after_a_recall() -> None:
     use = tenant(in_flight=10)
     use.on_recall(NOW)
-    assert use.tight_until == NOW + TIGHT_S
+    assert use.is_tight(NOW + TIGHT_S / 2)
+    assert not use.is_tight(NOW + TIGHT_S)
     use.on_shares(granted(2, is_tight=True), NOW + 5)
-    assert use.tight_until == NOW + 5 + TIGHT_S
+    assert use.is_tight(NOW + 5 + TIGHT_S / 2)
 
 
 def test_a_larger_share_is_asked_for_before_it_is_used_up() -> None:

@@ -249,6 +249,7 @@ async def test_tokens_of_a_kind_without_settings_are_refused(
     (tmp_path / "keys.toml").write_text("")
     of_keys = make_verifiers(given_settings(auth={"keys": [{"file": tmp_path / "keys.toml"}]}).auth)
     assert not of_keys.takes(provider.token())
+    assert of_keys.takes("fbk_id_secret")
     assert "kind" in await refusal_of(of_keys, provider.token())
     of_jwt = verifiers_of(tmp_path, provider)
     assert "kind" in await refusal_of(of_jwt, "fbk_id_secret")
