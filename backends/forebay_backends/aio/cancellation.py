@@ -13,10 +13,19 @@ _RECANCEL_INTERVAL_S = 0.5
 
 
 async def raise_lost_cancellation(awaitable: Awaitable[R]) -> R:
-    """Awaits; raises CancelledError if the awaitable swallowed a cancellation of this task."""
+    """Awaits; raises CancelledError if the awaitable swallowed a cancellation of this task.
+
+    That comes before the awaitable's result and before its error: whoever handles the error, and
+    tries again, would never learn of the cancellation.
+    """
     task = asyncio.current_task()
     before = task.cancelling() if task is not None else 0
-    result = await awaitable
+    try:
+        result = await awaitable
+    except Exception as error:
+        if task is not None and task.cancelling() > before:
+            raise asyncio.CancelledError from error
+        raise
     if task is not None and task.cancelling() > before:
         raise asyncio.CancelledError
     return result

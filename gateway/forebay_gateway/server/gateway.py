@@ -93,13 +93,15 @@ async def _running(
         gateway = make_gateway(one, methods, listen, process, identity, audit)
         async with _admin_port(gateway), asyncio.TaskGroup() as background:
             loops = [background.create_task(loop) for loop in _loops(gateway)]
-            await _connected(gateway)
-            await _start(gateway)
-            repairs = background.create_task(gateway.front.keep_serving())
             try:
-                yield gateway
+                await _connected(gateway)
+                await _start(gateway)
+                repairs = background.create_task(gateway.front.keep_serving())
+                try:
+                    yield gateway
+                finally:
+                    await _shut_down(gateway, lame_duck, repairs)
             finally:
-                await _shut_down(gateway, lame_duck, repairs)
                 await cancel_all(loops)
         await gateway.calls.close()
         if gateway.tracing is not None:

@@ -36,10 +36,13 @@ async def test_cancel_all_does_not_raise_a_tasks_exception() -> None:
     assert isinstance(task.exception(), RuntimeError)
 
 
-async def test_a_cancellation_that_a_library_swallowed_is_raised() -> None:
+@pytest.mark.parametrize("fails", [False, True], ids=["result", "error"])
+async def test_a_cancellation_that_a_library_swallowed_is_raised(fails: bool) -> None:
     async def loses_one() -> str:
         with contextlib.suppress(asyncio.CancelledError):
             await asyncio.Event().wait()
+        if fails:
+            raise RuntimeError("of its own")
         return "answer"
 
     task = asyncio.create_task(raise_lost_cancellation(loses_one()))
@@ -47,3 +50,11 @@ async def test_a_cancellation_that_a_library_swallowed_is_raised() -> None:
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
+
+
+async def test_an_error_without_a_cancellation_is_raised() -> None:
+    async def fails() -> None:
+        raise RuntimeError("of its own")
+
+    with pytest.raises(RuntimeError, match="of its own"):
+        await raise_lost_cancellation(fails())
