@@ -324,6 +324,53 @@ export async function manyCalls(visitor, { count }) {
   return { open, older };
 }
 
+/**
+ * How smooth the list is while somebody scrolls, types, selects and turns pages, and the list is
+ * read again every 2 s: the intervals between frames, and the tasks that blocked the page for
+ * 50 ms or more (https://w3c.github.io/longtasks/), all in milliseconds.
+ */
+export async function smoothList(visitor, { seconds }) {
+  const page = await visitor.open("#/calls");
+  await page.locator("tbody tr a.id").nth(49).waitFor();
+  const read = await readsOf(page);
+  await page.evaluate(() => {
+    const seen = (window.smoothness = { frames: [], longTasks: [] });
+    new PerformanceObserver((list) => {
+      seen.longTasks.push(...list.getEntries().map((task) => task.duration));
+    }).observe({ type: "longtask" });
+    let last = performance.now();
+    const frame = (now) => {
+      seen.frames.push(now - last);
+      last = now;
+      requestAnimationFrame(frame);
+    };
+    requestAnimationFrame(frame);
+  });
+  const until = performance.now() + seconds * 1000;
+  for (let down = 1; performance.now() < until; down = -down) {
+    for (let step = 0; step < 20; step += 1) await page.mouse.wheel(0, down * 60);
+    await page.getByLabel("Id contains").pressSequentially("abc");
+    await page.getByLabel("Id contains").fill("");
+    await page.getByLabel("Select all calls of this page").click();
+    await page.getByLabel("Select all calls of this page").click();
+    for (const [button, number] of [["Older", 2], ["Newer", 1]]) {
+      await page.getByRole("button", { name: button }).click();
+      await visitor.sees(`Page ${number}`, ".paging");
+    }
+  }
+  assert.ok(read.count >= seconds / 4, `the list was read ${read.count} times`);
+  return page.evaluate(() => window.smoothness);
+}
+
+/** Counts how often the list is read from now on. */
+async function readsOf(page) {
+  const read = { count: 0 };
+  page.on("response", (response) => {
+    if (response.url().endsWith("/ListOperations")) read.count += 1;
+  });
+  return read;
+}
+
 /** A page that is read-only offers nothing that changes something. */
 export async function readOnly(visitor, { call, method }) {
   const page = await visitor.open("#/calls");
