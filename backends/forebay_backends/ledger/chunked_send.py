@@ -46,7 +46,16 @@ def chunked(connection_class: type[Any]) -> type[Any]:
 
 
 def _chunks(command: Iterable[bytes]) -> Iterator[bytes | memoryview]:
-    for part in command:
+    """The parts of a command, large ones in pieces; a small command is one chunk.
+
+    redis-py makes a part of each argument over 6,000 bytes, and to write a part takes longer than
+    to copy it.
+    """
+    parts = list(command)
+    if sum(map(len, parts)) <= _CHUNK_BYTES:
+        yield b"".join(parts)
+        return
+    for part in parts:
         if len(part) <= _CHUNK_BYTES:
             yield part
             continue

@@ -8,7 +8,15 @@ from typing import TypeVar
 import grpc
 from opentelemetry import context as otel_context
 from opentelemetry import trace
-from opentelemetry.trace import Link, NonRecordingSpan, Span, SpanContext, SpanKind
+from opentelemetry.context import Context
+from opentelemetry.trace import (
+    INVALID_SPAN_CONTEXT,
+    Link,
+    NonRecordingSpan,
+    Span,
+    SpanContext,
+    SpanKind,
+)
 
 from forebay_backends.telemetry.item_events import ItemEvents
 from forebay_backends.telemetry.sampling import NOTHING, sampled
@@ -33,6 +41,9 @@ from forebay_backends.telemetry.trace_context import (
 )
 
 T = TypeVar("T")
+
+(_SPAN,) = trace.set_span_in_context(NonRecordingSpan(INVALID_SPAN_CONTEXT), NOTHING)
+"""The key of the current span in a context. `set_span_in_context` copies the context twice."""
 
 _CODES = {code.value[0]: code.name for code in grpc.StatusCode}
 
@@ -98,7 +109,7 @@ class AttemptSpan:
 
     def run(self, run: Callable[[], T]) -> T:
         """Calls `run` with the span as the current one, in a context of its own."""
-        otel_context.attach(trace.set_span_in_context(self._span, NOTHING))
+        otel_context.attach(Context({_SPAN: self._span}))
         return run()
 
     def on_item(self) -> None:

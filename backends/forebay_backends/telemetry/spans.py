@@ -55,6 +55,8 @@ class Tracing:
 
     def __init__(self, provider: TracerProvider) -> None:
         self._provider = provider
+        self._new_trace_id = provider.id_generator.generate_trace_id
+        self._new_span_id = provider.id_generator.generate_span_id
         self._ids = GivenIds(provider.id_generator)
         tracer: Any = provider.get_tracer("forebay", version("forebay"))
         self._sampler = tracer.sampler = DecidedSampler(tracer.sampler)
@@ -72,7 +74,7 @@ class Tracing:
         if parent is not None:
             context = trace.set_span_in_context(NonRecordingSpan(parent), context)
         if parent is None or not is_trusted():
-            drawn = self._ids.generate_trace_id()
+            drawn = self._new_trace_id()
             if self._sampler.drops(drawn):
                 return self._dropped(parent, drawn)
             if parent is None:
@@ -95,7 +97,7 @@ class Tracing:
     def _dropped(self, parent: SpanContext | None, drawn: int) -> RpcSpan:
         """An unsampled RPC, for which the SDK makes no span: that takes longer than all of this."""
         trace_id = drawn if parent is None else parent.trace_id
-        context = f"00-{trace_id:032x}-{self._ids.generate_span_id():016x}-00"
+        context = f"00-{trace_id:032x}-{self._new_span_id():016x}-00"
         return RpcSpan(context, None if parent is None else parent.trace_state)
 
     def task(self, size: int) -> TaskTrace:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 
 from opentelemetry.trace import (
@@ -17,6 +18,9 @@ from forebay.v1 import call_pb2
 
 Pairs = Iterable[tuple[str, str | bytes]]
 
+_UNSAMPLED = re.compile("00-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f][02468ace]")
+"""A valid `traceparent` of version 00 whose last bit, `sampled`, is not set."""
+
 
 def remote_context(metadata: Pairs) -> SpanContext | None:
     """The trace context in metadata; None if there is none, or it is invalid."""
@@ -26,7 +30,7 @@ def remote_context(metadata: Pairs) -> SpanContext | None:
             parents.append(value)
         elif key == TRACESTATE and isinstance(value, str):
             states.append(value)
-    parts = _parts(parents)
+    parts = _parts(parents) if parents else None
     if parts is None:
         return None
     trace_id, span_id, flags = parts
@@ -42,10 +46,12 @@ def remote_context(metadata: Pairs) -> SpanContext | None:
 def unsampled(metadata: Pairs) -> str:
     """The trace context in metadata if it says that its call is not sampled; else empty.
 
-    Takes a third of the time of `remote_context`.
+    Most processes trace few of their calls, so this is quick where `remote_context` is not.
     """
     found = [value for key, value in metadata if key == TRACEPARENT]
-    parts = _parts(found)
+    if len(found) == 1 and isinstance(found[0], str) and _UNSAMPLED.fullmatch(found[0]):
+        return found[0]
+    parts = _parts(found) if found else None
     if parts is None or int(parts[2], 16) & TraceFlags.SAMPLED:
         return ""
     return str(found[0])

@@ -1,4 +1,4 @@
-"""Serves an RPC with a SERVER span: its parent, its status, and its responses as events."""
+"""The SERVER span of an RPC: its parent, its status, and its responses as events."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Literal
 
 import grpc
 
-from forebay_backends.telemetry.call_labels import current_call
+from forebay_backends.telemetry.call_labels import CallLabels
 from forebay_gateway.identity.principal import NOBODY
 from forebay_gateway.rpc.context import Context
 from forebay_gateway.rpc.context_wrapper import ContextWrapper
@@ -19,26 +19,28 @@ if TYPE_CHECKING:
     from forebay_backends.telemetry.spans import Tracing
 
 Trust = Literal["always", "authenticated", "never"]
-TracedServe = Callable[[Context, "RpcSpan | None"], Awaitable[bytes | None]]
+Serve = Callable[[Context], Awaitable[bytes | None]]
 
 _IDENTITIES = ("x509_common_name", "x509_subject_alternative_name", "peer_spiffe_id")
 """The keys of gRPC's auth context that identify a caller with a verified certificate."""
 
 
-async def serve_traced(
-    tracing: Tracing, trust: Trust, method: str, context: Context, serve: TracedServe
-) -> bytes | None:
-    """Runs `serve` with the span of its RPC, which the current task's labels then name."""
+def start_span(tracing: Tracing, trust: Trust, labels: CallLabels, context: Context) -> RpcSpan:
+    """Starts the span of an RPC, and adds its trace to the RPC's labels."""
     metadata = context.invocation_metadata() or ()
-    span = tracing.rpc(method, metadata, partial(_is_trusted, trust, context))
-    labels = current_call()
+    span = tracing.rpc(labels.method, metadata, partial(_is_trusted, trust, context))
     labels.traceparent = span.traceparent
-    if not span.is_recording:
-        return await serve(context, span)
+    return span
+
+
+async def serve_recorded(
+    span: RpcSpan, labels: CallLabels, context: Context, serve: Serve
+) -> bytes | None:
+    """Runs `serve`, and records in the RPC's span what it sends and how it ends."""
     labels.exemplar = {"trace_id": labels.trace_id}
     code = grpc.StatusCode.OK
     try:
-        return await serve(_TracedContext(context, span), span)
+        return await serve(_RecordedContext(context, span))
     except BaseException as error:
         code = code_of_end(context, error)
         raise
@@ -55,7 +57,7 @@ def _is_trusted(trust: Trust, context: Context) -> bool:
     return trust == "always"
 
 
-class _TracedContext(ContextWrapper):
+class _RecordedContext(ContextWrapper):
     """The context of a sampled RPC; records each response in the span."""
 
     __slots__ = ("_span",)

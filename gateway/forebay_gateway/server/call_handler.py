@@ -64,7 +64,7 @@ from forebay_gateway.rpc.options import CallOptions, read_call_options
 from forebay_gateway.rpc.outcomes import gateway_fault
 from forebay_gateway.rpc.start_time import check_delay, check_start
 from forebay_gateway.rpc.status import abort
-from forebay_gateway.rpc.traced import Trust, serve_traced
+from forebay_gateway.rpc.traced import Trust, serve_recorded, start_span
 from forebay_gateway.server.ledger_calls import LedgerCalls
 
 if TYPE_CHECKING:
@@ -130,11 +130,15 @@ class CallHandler:
         """Serves the method's RPCs."""
 
         async def serve(context: Context) -> bytes | None:
-            label_task(CallLabels(method.name, tenant=context.principal.tenant))
+            labels = CallLabels(method.name, tenant=context.principal.tenant)
+            label_task(labels)
             if self._tracing is None:
                 return await self._serve(method, context, None)
-            run = partial(self._serve, method)
-            return await serve_traced(self._tracing, self._trust, method.name, context, run)
+            span = start_span(self._tracing, self._trust, labels, context)
+            if not span.is_recording:
+                return await self._serve(method, context, span)
+            run = partial(self._serve, method, span=span)
+            return await serve_recorded(span, labels, context, run)
 
         handler = Handler(serve, method.server_streaming)
         return handler if self._utilization is None else reporting(handler, self._utilization)

@@ -52,10 +52,12 @@ def invoke(
     run = partial(_invoke, method, handler, requests, context, check, emit, max_message_bytes)
     if context.span is None:
         return copy_context().run(run)
-    return copy_context().run(_traced, context.span, run, context)
+    if not context.span.is_recording:
+        return copy_context().run(context.span.run, run)
+    return copy_context().run(_recorded, context.span, run, context)
 
 
-def _traced(
+def _recorded(
     span: AttemptSpan, run: Callable[[], call_pb2.Outcome | None], context: CallContext
 ) -> call_pb2.Outcome | None:
     outcome = None

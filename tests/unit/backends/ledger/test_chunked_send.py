@@ -49,3 +49,10 @@ async def test_the_rest_of_a_command_is_not_sent_on_another_connection() -> None
 def test_redis_py_has_the_private_method_that_is_overridden() -> None:
     for kind in (Connection, UnixDomainSocketConnection):
         assert inspect.iscoroutinefunction(kind._connect)
+
+
+async def test_a_small_command_is_sent_at_once() -> None:
+    connection = chunked(Connected)()
+    command = [b"head", b"x" * 7000, b"tail"]  # as redis-py splits it
+    await connection.send_packed_command(command)
+    assert connection.sent == [b"".join(command)]

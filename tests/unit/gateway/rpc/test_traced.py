@@ -8,11 +8,12 @@ from typing import Any, cast
 
 import pytest
 
+from forebay_backends.telemetry.call_labels import CallLabels
 from forebay_backends.telemetry.rpc_span import RpcSpan
 from forebay_backends.telemetry.spans import Tracing
 from forebay_gateway.identity.principal import NOBODY, Principal
 from forebay_gateway.rpc.context import Context
-from forebay_gateway.rpc.traced import Trust, serve_traced
+from forebay_gateway.rpc.traced import Trust, start_span
 
 KNOWN = Principal(subject="ann", tenant="acme")
 CERTIFICATE = {"x509_common_name": [b"ann"]}
@@ -49,10 +50,6 @@ class Asked:
         return cast(RpcSpan, UnsampledSpan())
 
 
-async def served(context: Context, span: RpcSpan | None) -> bytes:
-    return b""
-
-
 @pytest.mark.parametrize(
     ("trust", "principal", "certificate", "expected"),
     [
@@ -64,10 +61,10 @@ async def served(context: Context, span: RpcSpan | None) -> bytes:
         ("authenticated", KNOWN, {}, True),
     ],
 )
-async def test_whom_a_gateway_trusts_with_sampling(
+def test_whom_a_gateway_trusts_with_sampling(
     trust: Trust, principal: Principal, certificate: Mapping[str, list[bytes]], expected: bool
 ) -> None:
     asked = Asked()
     context = cast(Context, Rpc(principal, certificate))
-    await serve_traced(cast(Tracing, asked), trust, "p.S.M", context, served)
+    start_span(cast(Tracing, asked), trust, CallLabels("p.S.M"), context)
     assert asked.is_trusted is expected
