@@ -11,6 +11,10 @@ memory.
 `freeze_startup_objects`: Python's garbage collector scans all live objects whenever their number
 has grown by a quarter. In a gateway a scan takes 25 to 50 ms, about every 3,000 calls, and all
 calls wait meanwhile. Objects made at startup are never freed, so the scans skip them.
+
+`collect_rarely`: the collector also scans the latest objects, whenever 700 more were made than
+freed. Under load a gateway's latest objects are those of the calls in flight: it scans them every
+20 calls, which takes 9 µs a call, and finds no garbage, since calls leave no cycles.
 """
 
 from __future__ import annotations
@@ -25,6 +29,8 @@ _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # malloc.h
 KEPT_BYTES = 64 << 20
 _MMAP_ABOVE_BYTES = 32 << 20
 """A block above this size still gets a mapping of its own, which `free` returns to the system."""
+_COLLECT_EVERY = 10_000
+"""How many objects more than freed start a collection: those of about 200 calls in flight."""
 _STATM = Path("/proc/self/statm")  # in pages: size, resident, …; proc_pid_statm(5)
 
 
@@ -111,3 +117,12 @@ def freeze_startup_objects() -> None:
     """
     gc.collect()
     gc.freeze()
+
+
+def collect_rarely() -> None:
+    """For a gateway that has started: `freeze_startup_objects`, and fewer collections.
+
+    Not for workers, whose handlers may leave large cycles.
+    """
+    freeze_startup_objects()
+    gc.set_threshold(_COLLECT_EVERY, *gc.get_threshold()[1:])

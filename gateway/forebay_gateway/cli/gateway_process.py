@@ -14,7 +14,7 @@ import sys
 
 import click
 
-from forebay_backends.process.memory import freeze_startup_objects
+from forebay_backends.process.memory import collect_rarely
 from forebay_backends.process.parent_link import exit_with_parent
 from forebay_backends.settings import Settings, SettingsError, load_settings
 from forebay_gateway.cli.run import log_to_stderr, run
@@ -45,7 +45,7 @@ async def _serve(settings: Settings, link: int, number: str) -> None:
     lame_duck = LameDuck(settings.lame_duck_s)
     asyncio.get_running_loop().add_signal_handler(SKIP_LAME_DUCK, lame_duck.skip)
     async with running_gateway(settings, lame_duck=lame_duck, process=number):
-        freeze_startup_objects()
+        collect_rarely()
         os.write(link, READY.encode())
         await stop.wait()
 

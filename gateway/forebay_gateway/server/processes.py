@@ -15,7 +15,7 @@ import signal
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 
-from forebay_backends.process.memory import freeze_startup_objects
+from forebay_backends.process.memory import collect_rarely
 from forebay_backends.settings import Settings
 from forebay_gateway.server.child_process import ChildProcess
 from forebay_gateway.server.gateway import running_gateway
@@ -40,7 +40,7 @@ async def running_gateways(
     """
     if settings.processes == 1:
         async with running_gateway(settings, lame_duck=lame_duck) as address:
-            freeze_startup_objects()
+            collect_rarely()
             yield address
         return
     with reserved_port(settings.listen) as address:

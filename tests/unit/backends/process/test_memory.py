@@ -1,4 +1,4 @@
-"""A process reuses memory that it freed, and its collector skips objects made at startup."""
+"""A process reuses memory that it freed, and its garbage collector is tuned for its work."""
 
 from __future__ import annotations
 
@@ -54,3 +54,31 @@ def test_a_workers_garbage_collector_skips_objects_made_at_startup() -> None:
         [sys.executable, "-c", WORKER], capture_output=True, text=True, check=True
     )
     assert done.stdout == "0 True\n"
+
+
+GATEWAY = """
+import gc
+from weakref import WeakSet
+from forebay_backends.process.memory import collect_rarely
+class Node:
+    def __init__(self):
+        self.cycle = self
+collect_rarely()
+def collections():
+    return gc.get_stats()[0]["collections"]
+before = collections()
+in_flight = [[] for _ in range(5_000)]
+during = collections()
+garbage, most = WeakSet(), 0
+for _ in range(50_000):
+    garbage.add(Node())
+    most = max(most, len(garbage))
+print(during - before, most < 12_000, gc.get_freeze_count() > 1_000)
+"""
+
+
+def test_a_gateways_garbage_collector_skips_calls_in_flight_and_finds_cycles() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", GATEWAY], capture_output=True, text=True, check=True
+    )
+    assert done.stdout == "0 True True\n"
