@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import statistics
+from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
@@ -16,11 +17,17 @@ _SATURATED = 0.95
 
 
 def interleave(rounds: int, contenders: Mapping[K, Callable[[], T]]) -> dict[K, tuple[T, ...]]:
-    """Runs each contender once a round, in the mapping's order (A B A B …); returns the results."""
+    """Runs each contender once a round; returns the results.
+
+    Each round begins with another one (A B C, B C A, C A B, …): a load that comes first in a round
+    takes up to a tenth more CPU than the same load in the middle.
+    """
     found: dict[K, list[T]] = {name: [] for name in contenders}
+    order = deque(contenders)
     for _ in range(rounds):
-        for name, run in contenders.items():
-            found[name].append(run())
+        for name in order:
+            found[name].append(contenders[name]())
+        order.rotate(-1)
     return {name: tuple(values) for name, values in found.items()}
 
 

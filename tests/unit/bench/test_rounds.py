@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import pytest
 
 from bench.rounds import (
@@ -23,9 +25,9 @@ def test_contenders_take_turns() -> None:
         order.append(name)
         return len(order)
 
-    figures = interleave(3, {"a": lambda: contender("a"), "b": lambda: contender("b")})
-    assert order == ["a", "b", "a", "b", "a", "b"]
-    assert figures == {"a": (1, 3, 5), "b": (2, 4, 6)}
+    figures = interleave(3, {name: partial(contender, name) for name in "abc"})
+    assert order == [*"abc", *"bca", *"cab"]
+    assert figures == {"a": (1, 6, 8), "b": (2, 4, 9), "c": (3, 5, 7)}
 
 
 def test_a_ratio_is_made_within_each_round() -> None:
