@@ -215,7 +215,9 @@ class SimulatedKeda:
         for worker, _ in self._workers[wish:]:
             worker.popen.send_signal(signal.SIGTERM)
         for worker, running in self._workers[wish:]:
-            assert worker.ended(TIMEOUT_S) == 0
+            code = worker.ended(TIMEOUT_S)
+            # Celery handles SIGTERM from its banner on; before, a worker has taken no call.
+            assert code == 0 or (code == -signal.SIGTERM and " ready." not in worker.output)
             running.close()
         del self._workers[wish:]
         self.seen.append(wish)
