@@ -29,7 +29,7 @@ FLOOD = {"QuickAgain": 16_000, "Unary": 800}
 BURSTS = 8
 """A gateway on a slow machine is too busy for its own work while it accepts the flood at once."""
 LIGHT_CALLS = 8
-FEWEST_LIGHT_CALLS = 2
+FEWEST_LIGHT_CALLS = 3
 MOST = 0.1
 """Many more of the flood's calls than end during one of the light tenant's: about 2 or 3 in 100."""
 NAMES = ("flood", "light")

@@ -42,7 +42,7 @@ async def run_periodically(
             outage.failed(error)
             if retry_interval_s is not None:
                 pause_s = retry_interval_s * jitter
-        except Exception:
+        except Exception:  # a bug must not end the loop
             log.exception("%s failed; it is retried", name)
         else:
             outage.succeeded()

@@ -98,7 +98,7 @@ class AmqpChannels:
             if not self._local.is_blocked:
                 self._blocked_threads.discard(get_ident())
             self._local.used_at = time.monotonic()
-        except Exception:
+        except Exception:  # whatever failed, the connection may be in the middle of a frame
             self._drop(connection)
             raise
 

@@ -109,7 +109,7 @@ class EmbeddedServer:
                 raise EmbeddedServerError(
                     f"the embedded server did not start: {_last_words(data_dir)}"
                 )
-            time.sleep(0.01)
+            time.sleep(0.01)  # nothing announces that the server listens
 
 
 def _last_words(data_dir: Path) -> str:

@@ -169,7 +169,7 @@ class BlockingLedger:
         while not self.read_clock().is_certain:
             if time.monotonic() > give_up:
                 raise clock_in_doubt()
-            time.sleep(DOUBT_POLL_S)
+            time.sleep(DOUBT_POLL_S)  # the doubt ends with time, not by an event
 
     def read_clock(self) -> ClockReading:
         """Reads the ledger's clock, also while it is in doubt; raises BackendUnavailable."""

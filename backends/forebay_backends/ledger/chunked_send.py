@@ -25,7 +25,7 @@ def chunked(connection_class: type[Any]) -> type[Any]:
     It overrides a private method of redis-py 5.2 to 8; a test checks that redis-py has it.
     """
 
-    class ChunkedConnection(connection_class):  # type: ignore[misc]
+    class ChunkedConnection(connection_class):  # type: ignore[misc] # its base varies
         async def _connect(self) -> None:
             await super()._connect()
             sock = self._writer.get_extra_info("socket")

@@ -21,7 +21,7 @@ def packed_by_hiredis(connection_class: type[Any]) -> type[Any]:
     one that is not bytes, str or int.
     """
 
-    class PackedConnection(connection_class):  # type: ignore[misc]
+    class PackedConnection(connection_class):  # type: ignore[misc] # its base varies
         def pack_command(self, *args: Any) -> Any:
             return [pack_command(args)] if _is_small(args) else super().pack_command(*args)
 

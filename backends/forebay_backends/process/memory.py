@@ -14,7 +14,7 @@ calls wait meanwhile. Objects made at startup are never freed, so the scans skip
 
 `collect_rarely`: the collector also scans the latest objects, whenever 700 more were made than
 freed. Under load a gateway's latest objects are those of the calls in flight: it scans them every
-20 calls, which takes 9 µs a call, and finds no garbage, since calls leave no cycles.
+20 calls, which takes 9 µs a call, and finds next to no garbage: few calls leave cycles.
 """
 
 from __future__ import annotations

@@ -50,4 +50,4 @@ def limits_of(tenant: str, tenants: Mapping[str, TenantSettings]) -> TenantSetti
     for name in (DEFAULTS, tenant):
         if name in tenants:
             limits |= tenants[name].model_dump(exclude_none=True)
-    return TenantSettings.model_construct(**limits)  # type: ignore[arg-type]
+    return TenantSettings.model_construct(**limits)  # type: ignore[arg-type] # as dumped

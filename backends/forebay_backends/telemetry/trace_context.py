@@ -30,7 +30,7 @@ def remote_context(metadata: Pairs) -> SpanContext | None:
             parents.append(value)
         elif key == TRACESTATE and isinstance(value, str):
             states.append(value)
-    parts = _parts(parents) if parents else None
+    parts = _parts(parents)
     if parts is None:
         return None
     trace_id, span_id, flags = parts
@@ -51,7 +51,7 @@ def unsampled(metadata: Pairs) -> str:
     found = [value for key, value in metadata if key == TRACEPARENT]
     if len(found) == 1 and isinstance(found[0], str) and _UNSAMPLED.fullmatch(found[0]):
         return found[0]
-    parts = _parts(found) if found else None
+    parts = _parts(found)
     if parts is None or int(parts[2], 16) & TraceFlags.SAMPLED:
         return ""
     return str(found[0])

@@ -43,7 +43,7 @@ def import_tracing() -> None:
     """Imports the modules of `make_tracing` before a fork, so that children share their memory."""
     if exporters_wanted():
         try:
-            import forebay_backends.telemetry.spans  # noqa: F401
+            import forebay_backends.telemetry.spans  # noqa: F401 - loads it
 
             _exporter_classes()
         except ImportError:

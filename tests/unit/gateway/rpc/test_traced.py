@@ -37,7 +37,6 @@ class UnsampledSpan:
     """The span of an RPC that is not recorded."""
 
     traceparent = ""
-    is_recording = False
 
 
 class Asked:
