@@ -59,9 +59,9 @@ import os
 from forebay_gateway.rpc.uuid7 import uuid7
 uuid7()  # which keeps digits for further ids
 child = os.fork()
-print(*(uuid7() for _ in range(100)), flush=True)
 if child:
-    os.waitpid(child, 0)
+    os.waitpid(child, 0)  # Two processes that print at once may print into each other's lines.
+print(*(uuid7() for _ in range(100)), flush=True)
 """
 
 
