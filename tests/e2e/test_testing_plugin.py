@@ -67,7 +67,9 @@ def run(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [
             *[sys.executable, "-m", "pytest", "-q", "-W", "error", "-p", "no:asyncio"],
-            *["-p", "no:cacheprovider", "--rootdir", str(folder), *arguments],
+            *["-p", "no:cacheprovider", "--rootdir", str(folder)],
+            # Else it removes what earlier sessions of pytest have left, which can take minutes.
+            *["--basetemp", str(folder / "temporary"), *arguments],
         ],
         cwd=folder,
         env=environment(PYTHONPATH=f"{ROOT}:{folder}"),
