@@ -18,6 +18,7 @@ from opentelemetry.trace import (
     SpanKind,
 )
 
+from forebay.metadata import TRACEPARENT
 from forebay_backends.telemetry.item_events import ItemEvents
 from forebay_backends.telemetry.sampling import NOTHING, sampled
 from forebay_backends.telemetry.span_fields import (
@@ -55,6 +56,10 @@ class TaskTrace:
         self._tracer = tracer
         self._size = size
         self._first: SpanContext | None = None
+
+    def unsampled(self, traceparent: str) -> AttemptSpan:
+        """An attempt at a call whose trace, which is not sampled, has this context."""
+        return AttemptSpan(UnsampledSpan([(TRACEPARENT, traceparent)]), traceparent)
 
     def attempt(
         self,

@@ -74,6 +74,13 @@ def name_call(call_id: str, attempt: int = 1) -> None:
         labels.call_id, labels.attempt = call_id, attempt
 
 
+def name_trace(traceparent: str) -> None:
+    """Adds the call's trace context to the labels of the current task, if it has labels."""
+    labels = _labels.get()
+    if labels is not NO_CALL:
+        labels.traceparent = traceparent
+
+
 class Labelled:
     """Labels the lines that are logged in the block with those of a call that is known.
 
@@ -108,6 +115,19 @@ def call_of_task(task_id: str) -> tuple[str, str]:
     """
     tenant, _, call_id = task_id.partition("#")[0].rpartition("/")
     return tenant, call_id
+
+
+def unsampled_traceparent(call_id: str) -> str:
+    """The context of the unsampled trace that an ephemeral call begins; the gateway made its id."""
+    trace_id = call_id.replace("-", "")
+    return f"00-{trace_id}-{trace_id[16:]}-00"
+
+
+def traceparent_of_member(member: call_pb2.BatchMember) -> str:
+    """The trace context of a call in a batch; empty without one."""
+    if member.begins_unsampled_trace:
+        return unsampled_traceparent(member.call_id)
+    return stored_traceparent(member.metadata)
 
 
 def stored_traceparent(metadata: call_pb2.Metadata) -> str:

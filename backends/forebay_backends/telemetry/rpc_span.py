@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from opentelemetry import trace
+from opentelemetry.sdk.trace.id_generator import IdGenerator
 from opentelemetry.trace import Span, SpanKind, StatusCode, TraceState
 
 from forebay.metadata import TRACEPARENT
 from forebay.v1 import call_pb2
+from forebay_backends.telemetry.call_labels import name_trace
 from forebay_backends.telemetry.item_events import ItemEvents
 from forebay_backends.telemetry.sampling import NOTHING
 from forebay_backends.telemetry.span_fields import (
@@ -25,12 +27,15 @@ class RpcSpan:
     """The trace of one RPC that is not sampled: only its context, which goes to the worker."""
 
     is_recording = False
+    begins_unsampled_trace = False
 
     def __init__(self, context: str, state: TraceState | None) -> None:
         self.traceparent = context
         self._state = state
 
-    def publish(self, queue: str, metadata: call_pb2.Metadata) -> None:
+    def publish(
+        self, queue: str, metadata: call_pb2.Metadata, *, is_ephemeral: bool = False
+    ) -> None:
         """Puts the trace context into the metadata for the worker."""
         put_context(metadata, self.traceparent, self._state)
 
@@ -47,6 +52,29 @@ class RpcSpan:
         """The RPC ended with a status."""
 
 
+class UnsampledRoot(RpcSpan):
+    """The traces that begin with an RPC and are not sampled; one object for all of them.
+
+    The message of an ephemeral call only says that its trace is one of these: the trace has the
+    call's id. Another call's id may be its caller's, so its trace gets an id here.
+    """
+
+    begins_unsampled_trace = True
+
+    def __init__(self, ids: IdGenerator) -> None:
+        super().__init__("", None)
+        self._ids = ids
+
+    def publish(
+        self, queue: str, metadata: call_pb2.Metadata, *, is_ephemeral: bool = False
+    ) -> None:
+        if not is_ephemeral:
+            trace_id, span_id = self._ids.generate_trace_id(), self._ids.generate_span_id()
+            context = f"00-{trace_id:032x}-{span_id:016x}-00"
+            name_trace(context)
+            put_context(metadata, context, None)
+
+
 class SampledRpc(RpcSpan):
     """The SERVER span of one RPC, and the PRODUCER span of the call that it makes."""
 
@@ -60,7 +88,9 @@ class SampledRpc(RpcSpan):
         self._producer: Span | None = None
         self._items = ItemEvents()
 
-    def publish(self, queue: str, metadata: call_pb2.Metadata) -> None:
+    def publish(
+        self, queue: str, metadata: call_pb2.Metadata, *, is_ephemeral: bool = False
+    ) -> None:
         """Starts the PRODUCER span, whose context goes to the worker."""
         self._producer = self._tracer.start_span(
             f"send {queue}",

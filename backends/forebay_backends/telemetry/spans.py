@@ -6,8 +6,8 @@ span's context replaces the caller's, so that it is in the record, in a batch's 
 plain task's headers. The first attempt's span is a child of the PRODUCER span. A later attempt may
 run long after the trace has ended, so it has a trace of its own, with a link.
 
-For an unsampled call, only one sampling decision is made: the context of its SERVER span goes to
-the worker, which then makes no spans.
+For an unsampled call, only one sampling decision is made, of which the worker is told: it makes no
+spans then.
 """
 
 from __future__ import annotations
@@ -22,8 +22,9 @@ from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter
 from opentelemetry.trace import NonRecordingSpan, SpanContext, SpanKind
 
+from forebay.metadata import TRACEPARENT
 from forebay_backends.telemetry.attempt_span import TaskTrace
-from forebay_backends.telemetry.rpc_span import RpcSpan, SampledRpc
+from forebay_backends.telemetry.rpc_span import RpcSpan, SampledRpc, UnsampledRoot
 from forebay_backends.telemetry.sampling import NOTHING, DecidedSampler, GivenIds, decided_by
 from forebay_backends.telemetry.span_fields import server_attributes
 from forebay_backends.telemetry.trace_context import Pairs, remote_context, traceparent
@@ -57,6 +58,7 @@ class Tracing:
         self._provider = provider
         self._new_trace_id = provider.id_generator.generate_trace_id
         self._new_span_id = provider.id_generator.generate_span_id
+        self._unsampled_root = UnsampledRoot(provider.id_generator)
         self._ids = GivenIds(provider.id_generator)
         tracer: Any = provider.get_tracer("forebay", version("forebay"))
         self._sampler = tracer.sampler = DecidedSampler(tracer.sampler)
@@ -69,14 +71,18 @@ class Tracing:
 
     def rpc(self, method: str, metadata: Pairs, is_trusted: Callable[[], bool]) -> RpcSpan:
         """Starts the SERVER span of an RPC; an untrusted caller does not decide on sampling."""
-        parent = remote_context(metadata)
+        parent = None
+        for key, _ in metadata:
+            if key == TRACEPARENT:
+                parent = remote_context(metadata)
+                break
         context = NOTHING
         if parent is not None:
             context = trace.set_span_in_context(NonRecordingSpan(parent), context)
         if parent is None or not is_trusted():
             drawn = self._new_trace_id()
             if self._sampler.drops(drawn):
-                return self._dropped(parent, drawn)
+                return self._unsampled_root if parent is None else self._unsampled(parent)
             if parent is None:
                 self._ids.give(drawn)
             else:
@@ -94,11 +100,10 @@ class Tracing:
         own = span.get_span_context()
         return RpcSpan(traceparent(own), own.trace_state)
 
-    def _dropped(self, parent: SpanContext | None, drawn: int) -> RpcSpan:
+    def _unsampled(self, parent: SpanContext) -> RpcSpan:
         """An unsampled RPC, for which the SDK makes no span: that takes longer than all of this."""
-        trace_id = drawn if parent is None else parent.trace_id
-        context = f"00-{trace_id:032x}-{self._new_span_id():016x}-00"
-        return RpcSpan(context, None if parent is None else parent.trace_state)
+        context = f"00-{parent.trace_id:032x}-{self._new_span_id():016x}-00"
+        return RpcSpan(context, parent.trace_state)
 
     def task(self, size: int) -> TaskTrace:
         """The trace of one task's run; `size` is the number of its calls."""

@@ -40,7 +40,13 @@ from forebay_backends.ledger.keys import CallKey, begun_key, control_channel, qu
 from forebay_backends.ledger.lifecycle import State
 from forebay_backends.ledger.outcome import error_of_outcome
 from forebay_backends.settings import Settings
-from forebay_backends.telemetry.call_labels import about_call, name_call, stored_traceparent
+from forebay_backends.telemetry.call_labels import (
+    about_call,
+    name_call,
+    name_trace,
+    traceparent_of_member,
+    unsampled_traceparent,
+)
 from forebay_gateway.admission.admission import RETRY_AFTER_S, TenantAccount
 from forebay_gateway.ephemeral.in_flight import Batch, EphemeralCall, InFlight
 from forebay_gateway.fair_queues.fair_queue import QueueEntry
@@ -96,6 +102,9 @@ class EphemeralCalls:
         )
         request = incoming.first or b""
         name_call(member.call_id)
+        if incoming.span is not None and incoming.span.begins_unsampled_trace:
+            member.begins_unsampled_trace = True
+            name_trace(unsampled_traceparent(member.call_id))
         call = EphemeralCall(
             *(incoming.method, options.priority, member, request, time.monotonic()),
             incoming.span,
@@ -313,7 +322,7 @@ class EphemeralCalls:
             if not call.method.may_run_again or call.attempt >= limit:
                 call.fail(WorkerLost("the call's worker was lost, and it may not be run again"))
                 continue
-            traceparent = stored_traceparent(call.member.metadata)
+            traceparent = traceparent_of_member(call.member)
             with about_call(call.id, call.attempt, call.method.name, traceparent, call.owner):
                 _log.info("call %s is resent: its worker, or its message, was lost", call.id)
             call.attempt += 1

@@ -36,6 +36,7 @@ from forebay_backends.telemetry.call_labels import (
     CallLabels,
     current_call,
     label_task,
+    name_trace,
     stored_traceparent,
 )
 from forebay_gateway.admission.admission import Admission, Permit
@@ -214,7 +215,8 @@ class CallHandler:
         if self._ledger_calls is not None and not method.is_plain:
             await self._ledger_calls.ready()
         if span is not None:
-            span.publish(method.route.queue, incoming.options.forwarded_metadata)
+            metadata = incoming.options.forwarded_metadata
+            span.publish(method.route.queue, metadata, is_ephemeral=incoming.ephemeral)
         with self._counted_in_queue(incoming) as uncount:
             if incoming.cache_key is not None:
                 incoming = replace(incoming, on_joined=uncount)
@@ -247,7 +249,7 @@ class CallHandler:
         cap = HIGHEST_PRIORITY if tenant is None else tenant.max_priority
         options = read_call_options(context.invocation_metadata() or (), method.route, cap)
         if span is None:
-            current_call().traceparent = stored_traceparent(options.forwarded_metadata)
+            name_trace(stored_traceparent(options.forwarded_metadata))
         _check_options(method, options)
         if options.start is not None:
             check_start(method, options.call_id, options.start, has_tenant=tenant is not None)

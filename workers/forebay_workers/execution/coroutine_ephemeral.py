@@ -18,7 +18,7 @@ from forebay_backends.ledger.frames import Stop, stop_frame
 from forebay_backends.ledger.keys import CallKey, begun_key, control_channel
 from forebay_backends.ledger.lifecycle import State
 from forebay_backends.ledger.outcome import outcome_of_error
-from forebay_backends.telemetry.call_labels import CallLabels, about_call, stored_traceparent
+from forebay_backends.telemetry.call_labels import CallLabels, about_call, traceparent_of_member
 from forebay_workers.celery_hooks.request import calls_of, expiry_ms
 from forebay_workers.coroutines.call import CoroutineCall
 from forebay_workers.coroutines.event_loop import each
@@ -94,7 +94,7 @@ class _Batch:
     async def _member(self, call: CallKey, member: call_pb2.BatchMember) -> None:
         labelled = about_call(
             *(call.id, member.attempt or 1, self._method.name),
-            *(stored_traceparent(member.metadata), call.owner),
+            *(traceparent_of_member(member), call.owner),
         )
         async with self._runtime.loop.permits:
             with labelled as labels:
@@ -116,7 +116,10 @@ class _Batch:
             reply.outcome.CopyFrom(expired())
             return reply
         context = self._context(call, member, now_ms, reply)
-        context.trace(self._trace, self._method, labels, member.attempt)
+        context.trace(
+            *(self._trace, self._method, labels, member.attempt),
+            is_unsampled=member.begins_unsampled_trace,
+        )
         self._runtime.loop.watch.label_current_task()
         begun = time.monotonic()
         has_replied, outcome = await self._invoke(context, member, reply)

@@ -11,7 +11,7 @@ from google.protobuf.message import Message
 
 from forebay.checks import NoCheck
 from forebay.errors import DeadlineExceeded, ForebayError
-from forebay.metadata import CALL_ID, to_pairs
+from forebay.metadata import CALL_ID, TRACEPARENT, to_pairs
 from forebay.routes import Method
 from forebay.v1 import call_pb2
 from forebay_backends.ledger.begun_messages import WITHDRAWN, kept_for_ms, new_mark
@@ -20,7 +20,12 @@ from forebay_backends.ledger.keys import CallKey, begun_key
 from forebay_backends.ledger.outcome import outcome_of_error
 from forebay_backends.settings import Settings
 from forebay_backends.signing.keyring import Keyring, SignatureError
-from forebay_backends.telemetry.call_labels import CallLabels, about_call, stored_traceparent
+from forebay_backends.telemetry.call_labels import (
+    CallLabels,
+    about_call,
+    traceparent_of_member,
+    unsampled_traceparent,
+)
 from forebay_workers.celery_hooks.request import about_calls, calls_of, expiry_ms
 from forebay_workers.execution.run_time_limit import limited, run_limit_s
 from forebay_workers.handler.context import CallContext
@@ -105,7 +110,7 @@ class _Run:
 
     def _run_members(self, calls: Sequence[CallKey], replies: _Replies) -> None:
         for call, member in zip(calls, self._batch.members, strict=True):
-            traceparent = stored_traceparent(member.metadata)
+            traceparent = traceparent_of_member(member)
             with about_call(
                 call.id, member.attempt or 1, self._method.name, traceparent, call.owner
             ) as labels:
@@ -127,7 +132,10 @@ class _Run:
             reply.outcome.CopyFrom(expired())
             return reply
         context = self._context(call, member, now_ms, reply)
-        context.trace(self._trace, self._method, labels, member.attempt)
+        context.trace(
+            *(self._trace, self._method, labels, member.attempt),
+            is_unsampled=member.begins_unsampled_trace,
+        )
         begun = time.monotonic()
         outcome = self._invoke(context, member, reply)
         run_s = time.monotonic() - begun
@@ -192,10 +200,13 @@ def known_of(
 
     `limit_s` is the run time limit, if there is one; `now_ms` is the ledger's time.
     """
+    metadata = to_pairs(member.metadata)
+    if member.begins_unsampled_trace:
+        metadata.append((TRACEPARENT, unsampled_traceparent(call.id)))
     deadline_s = (member.deadline_ms - now_ms) / 1000 if member.deadline_ms else None
     limits_s = [limit for limit in (limit_s, deadline_s) if limit is not None]
     return {
-        "metadata": ((CALL_ID, call.id), *to_pairs(member.metadata)),
+        "metadata": ((CALL_ID, call.id), *metadata),
         "timeout_s": min(limits_s, default=None),
         "flow": FlowControl(settings.window_bytes, settings.item_bytes),
         "caller": member.caller,

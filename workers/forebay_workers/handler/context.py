@@ -86,15 +86,25 @@ class CallContext(grpc.ServicerContext):
     # Called by the worker.
 
     def trace(
-        self, trace: TaskTrace | None, method: Method, labels: CallLabels, number: int = 0
+        self,
+        trace: TaskTrace | None,
+        method: Method,
+        labels: CallLabels,
+        number: int = 0,
+        *,
+        is_unsampled: bool = False,
     ) -> None:
         """Starts the attempt's span, if calls are traced, and adds its trace to the labels.
 
-        `number` is the attempt's, if it is not that of the context.
+        `number` is the attempt's, if it is not that of the context. `is_unsampled` says that the
+        labels have the call's trace, which is not sampled.
         """
         self.labels = labels
         if trace is None:
             labels.traceparent = labels.traceparent or traceparent_of(self._metadata)
+            return
+        if is_unsampled:
+            self.span = trace.unsampled(labels.traceparent)
             return
         queue, attempt = method.route.queue, number or self.attempt
         self.span = trace.attempt(

@@ -250,6 +250,7 @@ class BatchMember(_message.Message):
     METADATA_FIELD_NUMBER: _builtins.int
     ATTEMPT_FIELD_NUMBER: _builtins.int
     CALLER_FIELD_NUMBER: _builtins.int
+    BEGINS_UNSAMPLED_TRACE_FIELD_NUMBER: _builtins.int
     call_id: _builtins.str
     """The call's id."""
     request: _builtins.bytes
@@ -265,6 +266,10 @@ class BatchMember(_message.Message):
     caller: _builtins.bytes
     """A serialized Caller: who made the call. Empty where authentication is off. Only a handler that
     asks for it makes its worker parse it.
+    """
+    begins_unsampled_trace: _builtins.bool
+    """The call begins a trace, which is not sampled. The trace has the call's id, so the metadata has no
+    `traceparent`.
     """
     @_builtins.property
     def metadata(self) -> Global___Metadata:
@@ -282,10 +287,11 @@ class BatchMember(_message.Message):
         metadata: Global___Metadata | None = ...,
         attempt: _builtins.int = ...,
         caller: _builtins.bytes = ...,
+        begins_unsampled_trace: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["metadata", b"metadata"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempt", b"attempt", "begin_by_ms", b"begin_by_ms", "call_id", b"call_id", "caller", b"caller", "deadline_ms", b"deadline_ms", "metadata", b"metadata", "request", b"request"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempt", b"attempt", "begin_by_ms", b"begin_by_ms", "begins_unsampled_trace", b"begins_unsampled_trace", "call_id", b"call_id", "caller", b"caller", "deadline_ms", b"deadline_ms", "metadata", b"metadata", "request", b"request"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -89,8 +89,10 @@ def test_the_id_that_was_drawn_decides_once(
 ) -> None:
     span = rpc(ParentBased(TraceIdRatioBased(0.5)), drawn, *caller)
     assert span.is_recording is is_sampled
+    assert span.begins_unsampled_trace is (not is_sampled and not caller)
     trace_id = CALLER if caller else f"{drawn:032x}"
-    assert span.traceparent == f"00-{trace_id}-{7:016x}-{is_sampled:02x}"
+    known = f"00-{trace_id}-{7:016x}-{is_sampled:02x}"
+    assert span.traceparent == ("" if span.begins_unsampled_trace else known)
 
 
 @pytest.mark.parametrize("wrap", [lambda sampler: sampler, ParentBased])

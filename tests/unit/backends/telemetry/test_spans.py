@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextvars
 from typing import Any
+from uuid import UUID
 
 import pytest
 from opentelemetry import trace
@@ -14,9 +15,11 @@ from opentelemetry.sdk.trace.sampling import ALWAYS_OFF, ALWAYS_ON, ParentBased,
 from opentelemetry.trace import SpanContext
 
 from forebay.v1 import call_pb2
+from forebay_backends.telemetry.call_labels import about_call, unsampled_traceparent
 from forebay_backends.telemetry.rpc_span import RpcSpan
 from forebay_backends.telemetry.spans import Tracing
 from forebay_backends.telemetry.trace_context import remote_context
+from forebay_gateway.rpc.uuid7 import uuid7
 
 TRACE_ID = "4bf92f3577b34da6a3ce929d0e0e4736"
 LOWEST_ID = f"{1:032x}"
@@ -92,9 +95,10 @@ def test_an_unsampled_call_carries_that_to_the_worker_which_makes_no_span() -> N
     traced = Traced(ALWAYS_OFF)
     rpc = traced.tracing.rpc("shop.Orders.Place", (), lambda: True)
     metadata = call_pb2.Metadata()
-    rpc.publish("orders", metadata)
+    with about_call("a") as labels:
+        rpc.publish("orders", metadata)
     published = entries(metadata)
-    assert published == {"traceparent": rpc.traceparent}
+    assert published == {"traceparent": labels.traceparent}
     worker = Traced(ALWAYS_ON)
     attempt = worker.tracing.task(1).attempt(
         "shop.Orders.Place", "orders", "a", 1, list(published.items())
@@ -102,7 +106,38 @@ def test_an_unsampled_call_carries_that_to_the_worker_which_makes_no_span() -> N
     assert not attempt.is_recording
     attempt.end(0)
     assert worker.spans == []
-    assert attempt.traceparent == rpc.traceparent
+    assert attempt.traceparent == labels.traceparent
+
+
+def test_the_unsampled_trace_of_an_ephemeral_call_has_its_id() -> None:
+    rpc = Traced(ALWAYS_OFF).tracing.rpc("shop.Orders.Place", (), lambda: True)
+    metadata = call_pb2.Metadata()
+    rpc.publish("orders", metadata, is_ephemeral=True)
+    assert entries(metadata) == {}
+    assert rpc.begins_unsampled_trace
+    call_id = uuid7()
+    worker = Traced(ALWAYS_ON)
+    attempt = worker.tracing.task(1).unsampled(unsampled_traceparent(call_id))
+
+    def handler() -> SpanContext:
+        with worker.tracing.tracer.start_as_current_span("its own") as span:
+            return span.get_span_context()
+
+    own = contextvars.copy_context().run(attempt.run, handler)
+    assert own.trace_id == UUID(call_id).int
+    assert worker.spans == []
+
+
+def test_durable_calls_that_begin_unsampled_traces_have_different_ones() -> None:
+    traced = Traced(ALWAYS_OFF)
+    published = []
+    for _ in range(2):
+        metadata = call_pb2.Metadata()
+        rpc = traced.tracing.rpc("shop.Orders.Place", (), lambda: True)
+        rpc.publish("orders", metadata)
+        published.append(entries(metadata)["traceparent"])
+    assert len({context[3:35] for context in published}) == 2
+    assert len({context[36:52] for context in published}) == 2
 
 
 @pytest.mark.parametrize(("flags", "count"), [("01", 1), ("00", 0)])
