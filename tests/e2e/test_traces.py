@@ -109,8 +109,12 @@ def run_session(session: Session) -> None:
             "OTEL_EXPORTER_OTLP_ENDPOINT": f"http://127.0.0.1:{session.receiver.http_port}",
             "OTEL_EXPORTER_OTLP_PROTOCOL": "http/protobuf",
         }
-        gateway, address = running.enter_context(echo_gateway({**env, **grpc_env}))
-        worker = running.enter_context(echo_worker({**env, **http_env}, session.pool, slots=1))
+        # Each kind of process exports by gRPC in one session, and by HTTP in the other.
+        of_gateway, of_worker = grpc_env, http_env
+        if session.pool == "threads":
+            of_gateway, of_worker = http_env, grpc_env
+        gateway, address = running.enter_context(echo_gateway({**env, **of_gateway}))
+        worker = running.enter_context(echo_worker({**env, **of_worker}, session.pool, slots=1))
         with grpc.insecure_channel(address) as channel:
             make_calls(session, EchoServiceStub(channel))
             make_attached_call(session, channel, url)

@@ -14,13 +14,10 @@ from opentelemetry.trace import (
     Link,
     NonRecordingSpan,
     Span,
-    SpanContext,
-    SpanKind,
 )
 
-from forebay.metadata import TRACEPARENT
 from forebay_backends.telemetry.item_events import ItemEvents
-from forebay_backends.telemetry.sampling import NOTHING, sampled
+from forebay_backends.telemetry.sampling import NOTHING
 from forebay_backends.telemetry.span_fields import (
     ATTEMPT,
     CALL_ID,
@@ -30,15 +27,14 @@ from forebay_backends.telemetry.span_fields import (
     TENANT,
     add_item,
     end_span,
-    messaging_attributes,
-    server_attributes,
 )
+from forebay_backends.telemetry.span_maker import SpanMaker
+from forebay_backends.telemetry.span_shapes import consumer_shape
 from forebay_backends.telemetry.trace_context import (
     Pairs,
+    TraceContext,
     UnsampledSpan,
     remote_context,
-    traceparent,
-    unsampled,
 )
 
 T = TypeVar("T")
@@ -52,14 +48,14 @@ _CODES = {code.value[0]: code.name for code in grpc.StatusCode}
 class TaskTrace:
     """The attempts of one Celery task, which are the members of a batch if there are several."""
 
-    def __init__(self, tracer: trace.Tracer, size: int) -> None:
-        self._tracer = tracer
+    def __init__(self, spans: SpanMaker, size: int) -> None:
+        self._spans = spans
         self._size = size
-        self._first: SpanContext | None = None
+        self._first: Link | None = None
 
     def unsampled(self, traceparent: str) -> AttemptSpan:
         """An attempt at a call whose trace, which is not sampled, has this context."""
-        return AttemptSpan(UnsampledSpan([(TRACEPARENT, traceparent)]), traceparent)
+        return AttemptSpan(UnsampledSpan(TraceContext(traceparent)), traceparent)
 
     def attempt(
         self,
@@ -71,36 +67,28 @@ class TaskTrace:
         tenant: str = "",
     ) -> AttemptSpan:
         """Starts the CONSUMER span of an attempt, below the PRODUCER span in the metadata."""
-        if text := unsampled(metadata):
-            return AttemptSpan(UnsampledSpan(metadata), text)
         producer = remote_context(metadata)
-        context, links = NOTHING, []
-        if producer is not None and attempt == 1:
-            context = trace.set_span_in_context(NonRecordingSpan(producer), context)
-        elif producer is not None:
-            context = sampled(context)
-            links.append(Link(producer, {LINK: "call"}))
+        if producer is not None and not producer.is_sampled:
+            return AttemptSpan(UnsampledSpan(producer), producer.traceparent)
+        links, is_rerun = [], False
+        if producer is not None and attempt > 1:
+            links.append(Link(producer.span_context, {LINK: "call"}))
+            producer, is_rerun = None, True
         if self._first is not None:
-            links.append(Link(self._first, {LINK: "batch"}))
-        span = self._tracer.start_span(
-            f"process {queue}",
-            context,
-            SpanKind.CONSUMER,
-            {
-                **messaging_attributes(queue),
-                "rpc.method": server_attributes(method)["rpc.method"],
-                CALL_ID: call_id,
-                ATTEMPT: attempt,
-                **({TENANT: tenant} if tenant else {}),
-                **({"messaging.batch.message_count": self._size} if self._size > 1 else {}),
-            },
-            links,
-            record_exception=False,
+            links.append(self._first)
+        attributes: dict[str, str | int] = {CALL_ID: call_id, ATTEMPT: attempt}
+        if tenant:
+            attributes[TENANT] = tenant
+        if self._size > 1:
+            attributes["messaging.batch.message_count"] = self._size
+        span = self._spans.start(
+            *(consumer_shape(queue, method), producer, attributes, links),
+            is_sampled=is_rerun,
         )
         if self._first is None and self._size > 1:
-            self._first = span.get_span_context()
+            self._first = Link(span.get_span_context(), {LINK: "batch"})
         kind = _SampledAttempt if span.is_recording() else AttemptSpan
-        return kind(span, traceparent(span.get_span_context()))
+        return kind(span, self._spans.context(span).traceparent)
 
 
 class AttemptSpan:

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from opentelemetry import trace
 from opentelemetry.sdk.trace.id_generator import IdGenerator
-from opentelemetry.trace import Span, SpanKind, StatusCode, TraceState
+from opentelemetry.trace import Span
 
 from forebay.metadata import TRACEPARENT
 from forebay.v1 import call_pb2
 from forebay_backends.telemetry.call_labels import name_trace
+from forebay_backends.telemetry.ending_span import finish
 from forebay_backends.telemetry.item_events import ItemEvents
-from forebay_backends.telemetry.sampling import NOTHING
 from forebay_backends.telemetry.span_fields import (
     CALL_ID,
     LINK,
@@ -18,9 +17,10 @@ from forebay_backends.telemetry.span_fields import (
     TENANT,
     add_item,
     end_span,
-    messaging_attributes,
 )
-from forebay_backends.telemetry.trace_context import put_context, remote_context, traceparent
+from forebay_backends.telemetry.span_maker import SpanMaker
+from forebay_backends.telemetry.span_shapes import producer_shape
+from forebay_backends.telemetry.trace_context import TraceContext, put_context, remote_context
 
 
 class RpcSpan:
@@ -29,15 +29,15 @@ class RpcSpan:
     is_recording = False
     begins_unsampled_trace = False
 
-    def __init__(self, context: str, state: TraceState | None) -> None:
-        self.traceparent = context
-        self._state = state
+    def __init__(self, context: TraceContext) -> None:
+        self._context = context
+        self.traceparent = context.traceparent
 
     def publish(
         self, queue: str, metadata: call_pb2.Metadata, *, is_ephemeral: bool = False
     ) -> None:
         """Puts the trace context into the metadata for the worker."""
-        put_context(metadata, self.traceparent, self._state)
+        put_context(metadata, self._context)
 
     def sent(self) -> None:
         """The call was accepted and its message sent."""
@@ -62,7 +62,7 @@ class UnsampledRoot(RpcSpan):
     begins_unsampled_trace = True
 
     def __init__(self, ids: IdGenerator) -> None:
-        super().__init__("", None)
+        super().__init__(TraceContext(""))
         self._ids = ids
 
     def publish(
@@ -70,9 +70,9 @@ class UnsampledRoot(RpcSpan):
     ) -> None:
         if not is_ephemeral:
             trace_id, span_id = self._ids.generate_trace_id(), self._ids.generate_span_id()
-            context = f"00-{trace_id:032x}-{span_id:016x}-00"
-            name_trace(context)
-            put_context(metadata, context, None)
+            context = TraceContext(f"00-{trace_id:032x}-{span_id:016x}-00")
+            name_trace(context.traceparent)
+            put_context(metadata, context)
 
 
 class SampledRpc(RpcSpan):
@@ -80,10 +80,9 @@ class SampledRpc(RpcSpan):
 
     is_recording = True
 
-    def __init__(self, tracer: trace.Tracer, span: Span) -> None:
-        context = span.get_span_context()
-        super().__init__(traceparent(context), context.trace_state)
-        self._tracer = tracer
+    def __init__(self, spans: SpanMaker, span: Span) -> None:
+        super().__init__(spans.context(span))
+        self._spans = spans
         self._span = span
         self._producer: Span | None = None
         self._items = ItemEvents()
@@ -92,33 +91,26 @@ class SampledRpc(RpcSpan):
         self, queue: str, metadata: call_pb2.Metadata, *, is_ephemeral: bool = False
     ) -> None:
         """Starts the PRODUCER span, whose context goes to the worker."""
-        self._producer = self._tracer.start_span(
-            f"send {queue}",
-            trace.set_span_in_context(self._span, NOTHING),
-            SpanKind.PRODUCER,
-            messaging_attributes(queue),
-            record_exception=False,
-        )
-        producer = self._producer.get_span_context()
-        put_context(metadata, traceparent(producer), producer.trace_state)
+        self._producer = self._spans.start(producer_shape(queue), self._context, {})
+        put_context(metadata, self._spans.context(self._producer))
 
     def sent(self) -> None:
-        if self._producer is not None and self._producer.is_recording():
-            self._producer.end()
+        if self._producer is not None:
+            finish(self._producer, {}, failed=False)
+            self._producer = None
 
     def attached(self, call: str) -> None:
         self._producer = None  # not ended, so not exported: nothing was sent
         linked = remote_context([(TRACEPARENT, call)]) if call else None
-        if linked is not None and linked.trace_flags.sampled:
-            self._span.add_link(linked, {LINK: "call"})
+        if linked is not None and linked.is_sampled:
+            self._span.add_link(linked.span_context, {LINK: "call"})
 
     def on_response(self) -> None:
         add_item(self._span, self._items)
 
     def end(self, call_id: str, code: str, tenant: str = "") -> None:
-        if self._producer is not None and self._producer.is_recording():
-            self._producer.set_status(StatusCode.ERROR)
-            self._producer.end()
+        if self._producer is not None:
+            finish(self._producer, {}, failed=True)
         attributes = {STATUS_CODE: code}
         if call_id:
             attributes[CALL_ID] = call_id

@@ -11,17 +11,24 @@ from opentelemetry.context import Context
 from opentelemetry.sdk.trace.id_generator import IdGenerator
 from opentelemetry.sdk.trace.sampling import (
     ALWAYS_OFF,
+    ALWAYS_ON,
+    DEFAULT_OFF,
+    DEFAULT_ON,
     Decision,
     ParentBased,
+    ParentBasedTraceIdRatio,
     Sampler,
     SamplingResult,
     TraceIdRatioBased,
 )
 
+from forebay_backends.telemetry.trace_context import TraceContext
+
 NOTHING = Context()
 
 _DECISION = "forebay-sampling"
 _SAMPLED = "sampled"
+_FOLLOWING = (DEFAULT_ON, DEFAULT_OFF)
 _LOW_BITS = TraceIdRatioBased.TRACE_ID_LIMIT
 
 
@@ -44,6 +51,17 @@ class DecidedSampler(Sampler):
     def __init__(self, sampler: Sampler) -> None:
         self._sampler = sampler
         self._bound = _bound(sampler)
+        self._follows_parent = sampler in _FOLLOWING or type(sampler) is ParentBasedTraceIdRatio
+        self.is_known = self._follows_parent or (
+            self._bound is not None and not isinstance(sampler, ParentBased)
+        )
+        """Whether `samples` decides as the sampler does."""
+
+    def samples(self, parent: TraceContext | None, trace_id: int) -> bool:
+        """Whether a span is sampled; only for a sampler that is known."""
+        if parent is not None and self._follows_parent:
+            return parent.is_sampled
+        return not self.drops(trace_id)
 
     def drops(self, trace_id: int) -> bool:
         """Whether a trace that begins with this id is surely unsampled; cheaper than asking."""
@@ -90,13 +108,15 @@ class GivenIds(IdGenerator):
 def _bound(sampler: Sampler) -> int | None:
     """A trace that begins here is sampled if its id's low 64 bits are less than this.
 
-    Only for the SDK's own samplers that drop traces. None for others: they have to be asked.
+    Only for the SDK's own samplers. None for others: they have to be asked.
     """
     if type(sampler).should_sample is ParentBased.should_sample:
         sampler = sampler._root  # type: ignore[attr-defined] # it has no public name
     if type(sampler) is TraceIdRatioBased:
         return sampler.bound
-    return 0 if sampler is ALWAYS_OFF else None
+    if sampler is ALWAYS_OFF:
+        return 0
+    return _LOW_BITS + 1 if sampler is ALWAYS_ON else None
 
 
 def _attributes(args: Sequence[Any], kwargs: dict[str, Any]) -> Any:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import time
-from functools import lru_cache
 
-from opentelemetry.trace import Span, StatusCode
+from opentelemetry.trace import Span
 
+from forebay_backends.telemetry.ending_span import finish
 from forebay_backends.telemetry.item_events import ItemEvents
 from forebay_backends.telemetry.server_faults import SERVER_FAULTS
 
@@ -32,19 +32,4 @@ def end_span(span: Span, items: ItemEvents, code: str, attributes: dict[str, str
     last = items.last()
     if last is not None:
         span.add_event("item", {ORDINAL: last[0]}, last[1])
-    if attributes:
-        span.set_attributes(attributes)
-    if code in SERVER_FAULTS:
-        span.set_status(StatusCode.ERROR)
-    span.end()
-
-
-@lru_cache
-def server_attributes(method: str) -> dict[str, str]:
-    service, _, name = method.rpartition(".")
-    return {"rpc.system.name": "grpc", "rpc.method": f"{service}/{name}"}
-
-
-@lru_cache
-def messaging_attributes(queue: str) -> dict[str, str]:
-    return {"messaging.system": "celery", "messaging.destination.name": queue}
+    finish(span, attributes, failed=code in SERVER_FAULTS)

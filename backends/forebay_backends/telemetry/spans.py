@@ -14,41 +14,36 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from importlib.metadata import version
-from typing import Any
 
 from opentelemetry import trace
-from opentelemetry.sdk.resources import SERVICE_NAME, Resource
 from opentelemetry.sdk.trace import TracerProvider
-from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter
-from opentelemetry.trace import NonRecordingSpan, SpanContext, SpanKind
+from opentelemetry.sdk.trace.export import SpanExporter
+from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 
 from forebay.metadata import TRACEPARENT
 from forebay_backends.telemetry.attempt_span import TaskTrace
+from forebay_backends.telemetry.providers import Provider
 from forebay_backends.telemetry.rpc_span import RpcSpan, SampledRpc, UnsampledRoot
-from forebay_backends.telemetry.sampling import NOTHING, DecidedSampler, GivenIds, decided_by
-from forebay_backends.telemetry.span_fields import server_attributes
-from forebay_backends.telemetry.trace_context import Pairs, remote_context, traceparent
+from forebay_backends.telemetry.span_maker import SdkSpans, SpanMaker
+from forebay_backends.telemetry.span_shapes import server_shape
+from forebay_backends.telemetry.trace_context import Pairs, TraceContext, remote_context
 
 _FLUSH_MS = 5000
+_SCOPE = InstrumentationScope("forebay", version("forebay"))
 
 
-def own_provider() -> TracerProvider:
-    """The provider that the program has set up."""
+def own_tracing() -> Tracing:
+    """By the provider that the program has set up."""
     provider = trace.get_tracer_provider()
     assert isinstance(provider, TracerProvider)  # noqa: S101  # `tracing.py` has checked it
-    return provider
+    return Tracing(provider)
 
 
-def new_provider(service: str, exporters: Sequence[SpanExporter]) -> TracerProvider:
-    """Sets up the SDK, also for handlers' own instrumentation; it reads the OTEL_* variables."""
-    resource = Resource.create()
-    if str(resource.attributes.get(SERVICE_NAME, "")).startswith("unknown_service"):
-        resource = resource.merge(Resource({SERVICE_NAME: service}))
-    provider = TracerProvider(resource=resource)
-    for exporter in exporters:
-        provider.add_span_processor(BatchSpanProcessor(exporter))
+def new_tracing(service: str, exporters: Sequence[SpanExporter]) -> Tracing:
+    """Sets up the SDK, also for handlers' own instrumentation."""
+    provider = Provider(service, exporters)
     trace.set_tracer_provider(provider)
-    return provider
+    return Tracing(provider)
 
 
 class Tracing:
@@ -59,11 +54,10 @@ class Tracing:
         self._new_trace_id = provider.id_generator.generate_trace_id
         self._new_span_id = provider.id_generator.generate_span_id
         self._unsampled_root = UnsampledRoot(provider.id_generator)
-        self._ids = GivenIds(provider.id_generator)
-        tracer: Any = provider.get_tracer("forebay", version("forebay"))
-        self._sampler = tracer.sampler = DecidedSampler(tracer.sampler)
-        tracer.id_generator = self._ids
-        self.tracer: trace.Tracer = tracer
+        tracer = provider.get_tracer(_SCOPE.name, _SCOPE.version)
+        spans = SdkSpans(tracer, provider.id_generator)
+        self._sampler = spans.sampler
+        self._spans: SpanMaker = _without_sdk(spans, provider) or spans
 
     def flush(self) -> None:
         """Exports the spans that have ended; waits for 5 s at most."""
@@ -76,35 +70,33 @@ class Tracing:
             if key == TRACEPARENT:
                 parent = remote_context(metadata)
                 break
-        context = NOTHING
-        if parent is not None:
-            context = trace.set_span_in_context(NonRecordingSpan(parent), context)
+        drawn = None
         if parent is None or not is_trusted():
             drawn = self._new_trace_id()
             if self._sampler.drops(drawn):
                 return self._unsampled_root if parent is None else self._unsampled(parent)
-            if parent is None:
-                self._ids.give(drawn)
-            else:
-                context = decided_by(drawn, context)
-        attributes = server_attributes(method)
-        span = self.tracer.start_span(
-            attributes["rpc.method"],
-            context,
-            SpanKind.SERVER,
-            attributes,
-            record_exception=False,
-        )
+        span = self._spans.start(server_shape(method), parent, {}, drawn=drawn)
         if span.is_recording():
-            return SampledRpc(self.tracer, span)
-        own = span.get_span_context()
-        return RpcSpan(traceparent(own), own.trace_state)
+            return SampledRpc(self._spans, span)
+        return RpcSpan(self._spans.context(span))
 
-    def _unsampled(self, parent: SpanContext) -> RpcSpan:
+    def _unsampled(self, parent: TraceContext) -> RpcSpan:
         """An unsampled RPC, for which the SDK makes no span: that takes longer than all of this."""
-        context = f"00-{parent.trace_id:032x}-{self._new_span_id():016x}-00"
-        return RpcSpan(context, parent.trace_state)
+        text = f"{parent.traceparent[:36]}{self._new_span_id():016x}-00"
+        return RpcSpan(TraceContext(text, parent.state))
 
     def task(self, size: int) -> TaskTrace:
         """The trace of one task's run; `size` is the number of its calls."""
-        return TaskTrace(self.tracer, size)
+        return TaskTrace(self._spans, size)
+
+
+def _without_sdk(spans: SdkSpans, provider: TracerProvider) -> SpanMaker | None:
+    """Makes messages instead of the SDK's spans; None where that would not be the same."""
+    if not isinstance(provider, Provider) or not provider.takes_messages:
+        return None
+    if not spans.sampler.is_known:
+        return None
+    # Imported here, because only the exporter's package has the messages.
+    from forebay_backends.telemetry.message_spans import MessageSpans
+
+    return MessageSpans(spans, provider, _SCOPE)

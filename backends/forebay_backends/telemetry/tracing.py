@@ -20,6 +20,7 @@ _EXPORTER = "OTEL_TRACES_EXPORTER"
 _ENDPOINTS = ("OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT")
 _PROTOCOLS = ("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", "OTEL_EXPORTER_OTLP_PROTOCOL")
 _GROUP = "opentelemetry_traces_exporter"
+_GRPC_EXPORTER = "opentelemetry.exporter.otlp.proto.grpc.trace_exporter"
 
 _log = logging.getLogger(__name__)
 
@@ -57,17 +58,17 @@ def make_tracing(service: str) -> Tracing | None:
     with a warning, if the extra `otel` is missing. Raises TracingError.
     """
     if _has_sdk():
-        from forebay_backends.telemetry.spans import Tracing, own_provider
+        from forebay_backends.telemetry.spans import own_tracing
 
-        return Tracing(own_provider())
+        return own_tracing()
     if not exporters_wanted():
         return None
     try:
-        from forebay_backends.telemetry.spans import Tracing, new_provider
+        from forebay_backends.telemetry.spans import new_tracing
     except ImportError:
         _log.warning("OpenTelemetry's variables ask for traces, but the extra `otel` is missing")
         return None
-    return Tracing(new_provider(service, [make() for make in _exporter_classes()]))
+    return new_tracing(service, [make() for make in _exporter_classes()])
 
 
 def _has_sdk() -> bool:
@@ -90,6 +91,15 @@ def _exporter_class(name: str) -> Any:
             raise TracingError(f"{_PROTOCOLS[1]} = {protocol!r}: expected grpc or http/protobuf")
         name = "otlp_proto_http"
     for found in entry_points(group=_GROUP, name=name):
-        return found.load()
+        return taking_messages(found.load())
     known = ", ".join(sorted({found.name for found in entry_points(group=_GROUP)} | {"none"}))
     raise TracingError(f"{_EXPORTER} = {name!r}: not installed; expected one of {known}")
+
+
+def taking_messages(exporter: Any) -> Any:
+    """Our exporter in place of OpenTelemetry's by gRPC, if that can be extended as ours does it."""
+    if exporter.__module__ != _GRPC_EXPORTER or "_translate_data" not in vars(exporter):
+        return exporter
+    from forebay_backends.telemetry.message_exporter import MessageExporter
+
+    return MessageExporter

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 Trust = Literal["always", "authenticated", "never"]
 Serve = Callable[[Context], Awaitable[bytes | None]]
 
+_OK = grpc.StatusCode.OK.name
 _IDENTITIES = ("x509_common_name", "x509_subject_alternative_name", "peer_spiffe_id")
 """The keys of gRPC's auth context that identify a caller with a verified certificate."""
 
@@ -34,18 +35,18 @@ def start_span(tracing: Tracing, trust: Trust, labels: CallLabels, context: Cont
 
 
 async def serve_recorded(
-    span: RpcSpan, labels: CallLabels, context: Context, serve: Serve
+    span: RpcSpan, labels: CallLabels, context: Context, serve: Serve, *, streams_responses: bool
 ) -> bytes | None:
-    """Runs `serve`, and records in the RPC's span what it sends and how it ends."""
+    """Runs `serve`, and records in the RPC's span what it streams and how it ends."""
     labels.exemplar = {"trace_id": labels.trace_id}
-    code = grpc.StatusCode.OK
+    code = _OK
     try:
-        return await serve(_RecordedContext(context, span))
+        return await serve(_RecordedContext(context, span) if streams_responses else context)
     except BaseException as error:
-        code = code_of_end(context, error)
+        code = code_of_end(context, error).name
         raise
     finally:
-        span.end(labels.call_id, code.name, labels.tenant)
+        span.end(labels.call_id, code, labels.tenant)
 
 
 def _is_trusted(trust: Trust, context: Context) -> bool:

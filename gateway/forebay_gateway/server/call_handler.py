@@ -139,7 +139,9 @@ class CallHandler:
             if not span.is_recording:
                 return await self._serve(method, context, span)
             run = partial(self._serve, method, span=span)
-            return await serve_recorded(span, labels, context, run)
+            return await serve_recorded(
+                *(span, labels, context, run), streams_responses=method.server_streaming
+            )
 
         handler = Handler(serve, method.server_streaming)
         return handler if self._utilization is None else reporting(handler, self._utilization)

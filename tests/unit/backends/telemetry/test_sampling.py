@@ -16,10 +16,16 @@ from opentelemetry.sdk.trace.sampling import (
     SamplingResult,
     TraceIdRatioBased,
 )
+from opentelemetry.trace import (
+    INVALID_SPAN_CONTEXT,
+    NonRecordingSpan,
+    set_span_in_context,
+)
 
 from forebay_backends.telemetry.rpc_span import RpcSpan
-from forebay_backends.telemetry.sampling import DecidedSampler
+from forebay_backends.telemetry.sampling import NOTHING, DecidedSampler
 from forebay_backends.telemetry.spans import Tracing
+from forebay_backends.telemetry.trace_context import TraceContext
 
 HALF = 1 << 63
 """`TraceIdRatioBased(0.5)` samples the ids whose low 64 bits are less."""
@@ -93,6 +99,51 @@ def test_the_id_that_was_drawn_decides_once(
     trace_id = CALLER if caller else f"{drawn:032x}"
     known = f"00-{trace_id}-{7:016x}-{is_sampled:02x}"
     assert span.traceparent == ("" if span.begins_unsampled_trace else known)
+
+
+PARENTS = [
+    None,
+    *(
+        TraceContext(f"00-{9:032x}-{9:016x}-{flags}", is_remote=is_remote)
+        for flags in ("00", "01", "02", "03")
+        for is_remote in (True, False)
+    ),
+]
+
+
+@pytest.mark.parametrize("parent", PARENTS, ids=str)
+@pytest.mark.parametrize("trace_id", [1, HALF - 1, HALF, 2 * HALF - 1, 2 * HALF])
+@pytest.mark.parametrize(
+    "variable",
+    [
+        *("always_off", "always_on", "traceidratio"),
+        *("parentbased_always_off", "parentbased_always_on", "parentbased_traceidratio"),
+    ],
+)
+def test_the_decision_is_the_samplers_own(
+    monkeypatch: pytest.MonkeyPatch, variable: str, trace_id: int, parent: TraceContext | None
+) -> None:
+    monkeypatch.setenv("OTEL_TRACES_SAMPLER", variable)
+    monkeypatch.setenv("OTEL_TRACES_SAMPLER_ARG", "0.5")
+    own = TracerProvider().sampler
+    sampler = DecidedSampler(own)
+    assert sampler.is_known
+    numbers = INVALID_SPAN_CONTEXT if parent is None else parent.span_context
+    context = set_span_in_context(NonRecordingSpan(numbers), NOTHING)
+    decided = own.should_sample(context, trace_id, "name").decision.is_sampled()
+    assert sampler.samples(parent, trace_id) is decided
+
+
+@pytest.mark.parametrize(
+    "sampler",
+    [
+        Asked(),
+        ParentBased(Asked()),
+        ParentBased(ALWAYS_ON, remote_parent_not_sampled=ALWAYS_ON),
+    ],
+)
+def test_other_samplers_are_not_known(sampler: Sampler) -> None:
+    assert not DecidedSampler(sampler).is_known
 
 
 @pytest.mark.parametrize("wrap", [lambda sampler: sampler, ParentBased])

@@ -1,0 +1,82 @@
+"""Makes spans by OpenTelemetry's SDK."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol
+
+from opentelemetry import trace
+from opentelemetry.sdk.trace.id_generator import IdGenerator
+from opentelemetry.trace import Link, NonRecordingSpan, Span
+
+from forebay_backends.telemetry.sampling import (
+    NOTHING,
+    DecidedSampler,
+    GivenIds,
+    decided_by,
+    sampled,
+)
+from forebay_backends.telemetry.span_shapes import Shape
+from forebay_backends.telemetry.trace_context import TraceContext, context_of
+
+Attributes = Mapping[str, str | int]
+
+
+class SpanMaker(Protocol):
+    """Makes the spans of one process."""
+
+    def start(
+        self,
+        shape: Shape,
+        parent: TraceContext | None,
+        attributes: Attributes,
+        links: Sequence[Link] = (),
+        *,
+        drawn: int | None = None,
+        is_sampled: bool = False,
+    ) -> Span:
+        """Starts a span; one that records nothing if it is not sampled.
+
+        The sampler decides, unless `is_sampled` says so already. It decides as if a trace with the
+        id `drawn` began, if that is given; without a parent, this one begins.
+        """
+
+    def context(self, span: Span) -> TraceContext:
+        """The context of a span that was started here."""
+
+
+class SdkSpans:
+    """Makes spans by the tracer that it is given, whose sampler and ids it wraps."""
+
+    def __init__(self, tracer: Any, ids: IdGenerator) -> None:
+        self._ids = GivenIds(ids)
+        self.sampler = tracer.sampler = DecidedSampler(tracer.sampler)
+        tracer.id_generator = self._ids
+        self._tracer: trace.Tracer = tracer
+
+    def start(
+        self,
+        shape: Shape,
+        parent: TraceContext | None,
+        attributes: Attributes,
+        links: Sequence[Link] = (),
+        *,
+        drawn: int | None = None,
+        is_sampled: bool = False,
+    ) -> Span:
+        context = NOTHING
+        if parent is not None:
+            context = trace.set_span_in_context(NonRecordingSpan(parent.span_context), context)
+        if is_sampled:
+            context = sampled(context)
+        elif drawn is not None and parent is not None:
+            context = decided_by(drawn, context)
+        elif drawn is not None:
+            self._ids.give(drawn)
+        return self._tracer.start_span(
+            *(shape.name, context, shape.kind, {**shape.attributes, **attributes}, links),
+            record_exception=False,
+        )
+
+    def context(self, span: Span) -> TraceContext:
+        return context_of(span)

@@ -1,0 +1,277 @@
+"""Spans that become messages without the SDK: they are as the SDK's exporter would have them."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import pytest
+from opentelemetry.exporter.otlp.proto.grpc.trace_exporter import OTLPSpanExporter
+from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter as ByHttp
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
+from opentelemetry.sdk import trace as sdk
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor, SpanExporter, SpanExportResult
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+from opentelemetry.sdk.trace.sampling import ALWAYS_ON, ParentBased
+from opentelemetry.trace import (
+    Link,
+    Span,
+    Status,
+    StatusCode,
+    TraceState,
+)
+
+from forebay_backends.telemetry.ending_span import finish
+from forebay_backends.telemetry.message_exporter import MessageExporter
+from forebay_backends.telemetry.message_spans import MessageSpan
+from forebay_backends.telemetry.providers import Provider
+from forebay_backends.telemetry.span_maker import SpanMaker
+from forebay_backends.telemetry.span_shapes import (
+    Shape,
+    consumer_shape,
+    producer_shape,
+    server_shape,
+)
+from forebay_backends.telemetry.spans import Tracing
+from forebay_backends.telemetry.trace_context import TraceContext
+from forebay_backends.telemetry.tracing import taking_messages
+
+SHAPES = [
+    server_shape("shop.Orders.Place"),
+    producer_shape("orders"),
+    consumer_shape("orders", "shop.Orders.Place"),
+]
+STATE = TraceState([("a", "1"), ("b", "2")])
+REMOTE = TraceContext(f"00-{5:032x}-{6:016x}-01", STATE, is_remote=True)
+LOCAL = TraceContext(f"00-{5:032x}-{7:016x}-01", is_remote=False)
+LINKS = (Link(REMOTE.span_context, {"forebay.link": "call"}), Link(LOCAL.span_context))
+CALL = "forebay.call_id"
+
+
+class Unknown(ParentBased):
+    """A sampler of someone else's."""
+
+
+class Kept(SpanExporter):
+    """Keeps the requests that OpenTelemetry's exporter would send."""
+
+    def __init__(self, *, takes_messages: bool = True) -> None:
+        self.takes_messages = takes_messages
+        self._exporter = MessageExporter(endpoint="http://127.0.0.1:9", insecure=True)
+        self.requests: list[ExportTraceServiceRequest] = []
+
+    def export(self, spans: Sequence[sdk.ReadableSpan]) -> SpanExportResult:
+        self.requests.append(self._exporter._translate_data(spans))
+        return SpanExportResult.SUCCESS
+
+    def shutdown(self) -> None:
+        self._exporter.shutdown()
+
+
+class Traced:
+    """A process that traces, and what it has exported."""
+
+    def __init__(self, exporter: SpanExporter) -> None:
+        self.provider = Provider("forebay-test", [exporter])
+        self.tracing = Tracing(self.provider)
+
+    @property
+    def spans(self) -> SpanMaker:
+        return self.tracing._spans
+
+
+@pytest.fixture
+def kept() -> Kept:
+    return Kept()
+
+
+@pytest.fixture
+def traced(kept: Kept) -> Iterator[Traced]:
+    traced = Traced(kept)
+    yield traced
+    traced.provider.shutdown()
+
+
+def exported(traced: Traced, kept: Kept) -> list[Any]:
+    """All messages of spans."""
+    traced.tracing.flush()
+    return [
+        span
+        for request in kept.requests
+        for resource in request.resource_spans
+        for scope in resource.scope_spans
+        for span in scope.spans
+    ]
+
+
+def make(
+    traced: Traced,
+    shape: Shape,
+    parent: TraceContext | None = None,
+    links: Sequence[Link] = (),
+) -> Span:
+    return traced.spans.start(shape, parent, {CALL: "order-17", "forebay.attempt": 2}, links)
+
+
+@pytest.mark.parametrize("shape", SHAPES, ids=lambda shape: shape.name)
+@pytest.mark.parametrize("parent", [None, LOCAL, REMOTE], ids=["root", "local", "remote"])
+@pytest.mark.parametrize("links", [(), LINKS])
+@pytest.mark.parametrize(
+    ("last", "failed"), [({}, False), ({"rpc.response.status_code": "UNAVAILABLE"}, True)]
+)
+def test_a_message_is_what_the_sdks_exporter_makes_of_a_span_of_the_sdk(
+    shape: Shape,
+    parent: TraceContext | None,
+    links: tuple[Link, ...],
+    last: dict[str, str],
+    failed: bool,
+) -> None:
+    requests = []
+    for is_message in (True, False):
+        kept = Kept(takes_messages=is_message)
+        traced = Traced(kept)
+        span = make(traced, shape, parent, links)
+        assert isinstance(span, MessageSpan) is is_message
+        finish(span, last, failed=failed)
+        (message,) = exported(traced, kept)
+        assert message.span_id == span.get_span_context().span_id.to_bytes(8)
+        assert message.trace_id == span.get_span_context().trace_id.to_bytes(16)
+        for field in ("span_id", "start_time_unix_nano", "end_time_unix_nano"):
+            message.ClearField(field)
+        if parent is None:
+            message.ClearField("trace_id")
+        requests.append(kept.requests)
+        traced.provider.shutdown()
+    assert requests[0] == requests[1]
+
+
+def test_a_span_has_the_times_of_its_start_and_end(traced: Traced, kept: Kept) -> None:
+    times = [time.time_ns()]
+    span = make(traced, SHAPES[0])
+    times.append(time.time_ns())
+    finish(span, {}, failed=False)
+    times.append(time.time_ns())
+    (message,) = exported(traced, kept)
+    (begun, ended) = message.start_time_unix_nano, message.end_time_unix_nano
+    assert times[0] <= begun <= times[1] <= ended <= times[2]
+
+
+ADDITIONS: dict[str, Callable[[Span], object]] = {
+    "attribute": lambda span: span.set_attribute("k", "v"),
+    "attributes": lambda span: span.set_attributes({"k": [1.5, 2.5]}),
+    "event": lambda span: span.add_event("e", {"k": "v"}, 5),
+    "link": lambda span: span.add_link(REMOTE.span_context),
+    "name": lambda span: span.update_name("renamed"),
+    "status": lambda span: span.set_status(StatusCode.OK),
+    "description": lambda span: span.set_status(Status(StatusCode.ERROR, "no stock")),
+    "exception": lambda span: span.record_exception(ValueError("no stock"), {"k": "v"}),
+    "own attribute": lambda span: span.set_attribute(CALL, "mine"),
+    "more than the limit": lambda span: span.set_attributes({f"k{n}": n for n in range(200)}),
+}
+
+
+@pytest.mark.parametrize("name", ADDITIONS)
+def test_what_a_handler_adds_is_as_if_the_span_were_the_sdks(name: str) -> None:
+    requests = []
+    for is_message in (True, False):
+        kept = Kept(takes_messages=is_message)
+        traced = Traced(kept)
+        span = make(traced, SHAPES[2], REMOTE, LINKS)
+        context, begun_ns = span.get_span_context(), time.time_ns()
+        ADDITIONS[name](span)
+        assert span.is_recording()
+        assert span.get_span_context() == context
+        finish(span, {"rpc.response.status_code": "INTERNAL"}, failed=True)
+        assert not span.is_recording()
+        (message,) = exported(traced, kept)
+        assert message.span_id == context.span_id.to_bytes(8)
+        assert message.start_time_unix_nano <= begun_ns
+        for field in ("span_id", "start_time_unix_nano", "end_time_unix_nano"):
+            message.ClearField(field)
+        if name == "exception":
+            message.events[0].ClearField("time_unix_nano")
+        requests.append(kept.requests)
+        traced.provider.shutdown()
+    assert requests[0] == requests[1]
+
+
+def test_what_only_the_sdks_spans_have_can_be_read(traced: Traced) -> None:
+    span: Any = make(traced, SHAPES[2])
+    assert span.name == "process orders"
+    assert span.attributes[CALL] == "order-17"
+    assert span.status.status_code is StatusCode.UNSET
+    assert not hasattr(span, "_nothing")
+
+
+@pytest.mark.parametrize("name", ADDITIONS)
+def test_nothing_can_be_added_after_the_end(name: str, traced: Traced, kept: Kept) -> None:
+    span = make(traced, SHAPES[0])
+    span.end()
+    assert not span.is_recording()
+    ADDITIONS[name](span)
+    span.end()
+    (message,) = exported(traced, kept)
+    assert {one.key for one in message.attributes} == {
+        *("rpc.system.name", "rpc.method", CALL, "forebay.attempt")
+    }
+    assert not message.events
+
+
+def test_a_span_that_threads_add_to_at_once_is_exported_once_with_all_of_it(
+    traced: Traced, kept: Kept
+) -> None:
+    span = make(traced, SHAPES[2])
+    together = threading.Barrier(8)
+
+    def add(number: int) -> None:
+        together.wait()
+        span.set_attribute(f"k{number}", number)
+
+    threads = [threading.Thread(target=add, args=(number,)) for number in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    span.end()
+    (message,) = exported(traced, kept)
+    assert {f"k{number}" for number in range(8)} <= {one.key for one in message.attributes}
+
+
+def test_a_handlers_own_spans_go_with_ours(traced: Traced, kept: Kept) -> None:
+    ours = make(traced, SHAPES[2])
+    with traced.provider.get_tracer("shop").start_as_current_span("look up"):
+        pass
+    finish(ours, {}, failed=False)
+    assert sorted(one.name for one in exported(traced, kept)) == ["look up", "process orders"]
+    scopes = [
+        (scope.scope.name, [one.name for one in scope.spans])
+        for request in kept.requests
+        for resource in request.resource_spans
+        for scope in resource.scope_spans
+    ]
+    assert sorted(scopes) == [("forebay", ["process orders"]), ("shop", ["look up"])]
+
+
+def test_processors_that_are_added_later_get_spans_of_the_sdk(traced: Traced, kept: Kept) -> None:
+    before = make(traced, SHAPES[0])
+    others = InMemorySpanExporter()
+    traced.provider.add_span_processor(SimpleSpanProcessor(others))
+    after = make(traced, SHAPES[1])
+    for span in (before, after):
+        finish(span, {}, failed=False)
+    assert [span.name for span in others.get_finished_spans()] == [SHAPES[1].name]
+    assert len(exported(traced, kept)) == 2
+
+
+def test_a_sampler_that_is_not_the_sdks_is_asked(kept: Kept, monkeypatch: Any) -> None:
+    monkeypatch.setattr(sdk.sampling, "_get_from_env_or_default", lambda: Unknown(ALWAYS_ON))
+    traced = Traced(kept)
+    assert not isinstance(make(traced, SHAPES[0]), MessageSpan)
+    traced.provider.shutdown()
+
+
+def test_exporters_that_are_not_opentelemetrys_by_grpc_are_left_alone() -> None:
+    assert taking_messages(OTLPSpanExporter) is MessageExporter
+    assert taking_messages(ByHttp) is ByHttp
