@@ -289,7 +289,8 @@ def test_a_task_that_is_not_registered_is_unimplemented(plain: PlainSite) -> Non
 
 def test_fields_that_the_task_does_not_take_are_an_invalid_argument(plain: PlainSite) -> None:
     error = error_of(lambda: plain.stub.Misnamed(pb.AddRequest(x=1, y=2), timeout=TIMEOUT_S))
-    assert (error.code_name, error.reason) == ("INVALID_ARGUMENT", "ARGUMENTS_UNFIT")
+    told = (error.code_name, error.reason)
+    assert told == ("INVALID_ARGUMENT", "ARGUMENTS_UNFIT"), plain.gateway.output[-2000:]
     plain.gateway.wait_for(r"name the request's fields as the task's parameters")
 
 
