@@ -27,6 +27,12 @@ _CELERY_FRAME = re.compile(
     r"[\\/]celery[\\/](app[\\/](trace|task|autoretry|base)|utils[\\/]serialization)\.py$"
 )
 _FRAME = re.compile(r'^ *File "(.*?)", line \d+', re.MULTILINE)
+# What separates the tracebacks of chained exceptions; the last one is that of what was raised.
+_CHAINED = re.compile(
+    r"^(?:During handling of the above exception, another exception occurred"
+    r"|The above exception was the direct cause of the following exception):$",
+    re.MULTILINE,
+)
 
 
 @dataclass(frozen=True)
@@ -55,9 +61,10 @@ class Raised:
         """Whether the task's arguments did not fit its signature, so that its code has not run.
 
         A call in the task's code may raise the same message, even from Celery (`apply_async` checks
-        arguments); then a frame of the task is in the traceback.
+        arguments); then a frame of the task is in the traceback. Frames of an exception that was
+        being handled meanwhile do not count.
         """
-        frames = _FRAME.findall(self.traceback)
+        frames = _FRAME.findall(_CHAINED.split(self.traceback)[-1])
         return (
             self.name == "TypeError"
             and _SIGNATURE.search(self.message) is not None

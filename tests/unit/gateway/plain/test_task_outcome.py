@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import traceback
 import zlib
 from dataclasses import replace
 from pathlib import Path
@@ -103,6 +104,38 @@ def test_a_type_error_of_the_signature_differs_from_one_raised_in_the_task() -> 
         failed(failure("builtins", "TypeError", message, traceback=TRACE_OF_TASK)).reason
         == "HANDLER_FAILED"
     )
+
+
+def raise_elsewhere() -> None:
+    raise LookupError
+
+
+CHAINED = """
+try:
+    raise_elsewhere()
+except LookupError as other:
+    try:
+        {call}
+    except Exception as error:
+        {chain}
+        text = "".join(traceback.format_exception(error))
+"""
+
+
+@pytest.mark.parametrize("chain", ["pass", "error.__cause__ = other"])
+@pytest.mark.parametrize(
+    ("file", "reason"),
+    [("/lib/celery/app/trace.py", "ARGUMENTS_UNFIT"), ("/srv/shop/tasks.py", "HANDLER_FAILED")],
+)
+def test_only_the_frames_of_the_error_itself_count(file: str, reason: str, chain: str) -> None:
+    code = CHAINED.format(call="(lambda: None)(z=1)", chain=chain)
+    names = {"traceback": traceback, "raise_elsewhere": raise_elsewhere}
+    exec(compile(code, file, "exec"), names)  # noqa: S102
+    text = str(names["text"])
+    assert __file__ in text, "the other exception is in the traceback"
+    message = text.strip().splitlines()[-1].removeprefix("TypeError: ")
+    meta = failure("builtins", "TypeError", message, traceback=text)
+    assert failed(meta).reason == reason
 
 
 @pytest.mark.parametrize(
