@@ -22,7 +22,7 @@ from tests.otlp import Receiver, otlp_receiver
 
 @dataclass
 class Ended:
-    """What a gateway that samples nothing and a worker that would sample everything left behind."""
+    """Logs and spans of a gateway that samples nothing and a worker that samples everything."""
 
     receiver: Receiver
     gateway_log: str

@@ -25,11 +25,11 @@ from opentelemetry.trace import (
     Span,
     SpanContext,
     SpanKind,
-    StatusCode,
     TraceFlags,
     TraceState,
 )
 
+from forebay_backends.telemetry.ending_span import finish
 from forebay_backends.telemetry.providers import Provider
 from forebay_backends.telemetry.span_maker import Attributes, SdkSpans
 from forebay_backends.telemetry.span_shapes import Shape
@@ -174,10 +174,7 @@ class MessageSpan(Span):
         if self.message is not None:
             return
         if self._grown is not None:
-            self._grown.set_attributes(attributes)
-            if failed:
-                self._grown.set_status(StatusCode.ERROR)
-            self._grown.end()
+            finish(self._grown, attributes, failed=failed)
             return
         text, parent = self.text.traceparent, self._parent
         message = Message()
@@ -251,14 +248,14 @@ class MessageSpan(Span):
         self._sdk().record_exception(exception, *arguments, **options)
 
     def __getattr__(self, name: str) -> Any:
-        """What only spans of the SDK have, such as `attributes`."""
+        """The further attributes of the SDK's spans, such as `status`."""
         if name.startswith("_"):
             raise AttributeError(name)
         return getattr(self._sdk(), name)
 
 
 def _envelope(resource: Resource, scope: InstrumentationScope) -> ResourceSpans:
-    """What surrounds spans in a request."""
+    """The message that holds our spans in a request, without spans."""
     example = sdk.ReadableSpan(
         "", SpanContext(1, 1, False), resource=resource, instrumentation_scope=scope
     )
@@ -267,7 +264,7 @@ def _envelope(resource: Resource, scope: InstrumentationScope) -> ResourceSpans:
     return envelope
 
 
-def _put(message: Message, attributes: Attributes) -> None:
+def _put(message: Message | Message.Link, attributes: Attributes) -> None:
     for key, value in attributes.items():
         added = message.attributes.add(key=key)
         if isinstance(value, str):
@@ -282,8 +279,8 @@ def _link_message(link: Link) -> Message.Link:
         span_id=link.context.span_id.to_bytes(8),
         flags=_REMOTE if link.context.is_remote else _LOCAL,
     )
-    for key, value in (link.attributes or {}).items():
-        message.attributes.add(key=key).value.string_value = str(value)
+    attributes: Any = link.attributes or {}  # our own, which are plain text
+    _put(message, attributes)
     return message
 
 

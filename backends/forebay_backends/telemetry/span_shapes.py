@@ -1,4 +1,4 @@
-"""What all spans of a method or of a queue have in common."""
+"""The parts that all spans of a method or of a queue have in common."""
 
 from __future__ import annotations
 

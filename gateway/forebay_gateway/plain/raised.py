@@ -27,7 +27,7 @@ _CELERY_FRAME = re.compile(
     r"[\\/]celery[\\/](app[\\/](trace|task|autoretry|base)|utils[\\/]serialization)\.py$"
 )
 _FRAME = re.compile(r'^ *File "(.*?)", line \d+', re.MULTILINE)
-# What separates the tracebacks of chained exceptions; the last one is that of what was raised.
+# Lines between the tracebacks of chained exceptions; the last traceback is that of the one raised.
 _CHAINED = re.compile(
     r"^(?:During handling of the above exception, another exception occurred"
     r"|The above exception was the direct cause of the following exception):$",
