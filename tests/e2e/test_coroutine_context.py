@@ -13,7 +13,7 @@ import pytest
 from google.protobuf.empty_pb2 import Empty
 
 from forebay_gateway.testing import serving
-from tests.e2e.probed import ECHO, TIMEOUT_S, seen
+from tests.e2e.probed import ECHO, TIMEOUT_S, compare
 from tests.echo.v1.echo_pb2 import EchoRequest
 from tests.echo.v1.echo_pb2_grpc import EchoServiceStub, add_EchoServiceServicer_to_server
 from tests.harness import eventually
@@ -42,19 +42,12 @@ def stubs() -> Iterator[Sequence[EchoServiceStub]]:
         yield [EchoServiceStub(channel), EchoServiceStub(service.channel)]
 
 
-def compared(stubs: Sequence[EchoServiceStub], method: str, act: str) -> None:
-    timeout = None if act == "no deadline" else TIMEOUT_S
-    callbacks = CALLBACKS.get(act, 0)
-    grpc_aio, forebay = (seen(stub, method, act, timeout, callbacks=callbacks) for stub in stubs)
-    assert forebay == grpc_aio
-
-
 @pytest.mark.parametrize("method", ["Unary", "Quick"])
 @pytest.mark.parametrize("act", PROBES)
 def test_a_unary_handler_sees_and_does_the_same(
     stubs: Sequence[EchoServiceStub], act: str, method: str
 ) -> None:
-    compared(stubs, method, act)
+    compare(stubs, method, act, callbacks=CALLBACKS.get(act, 0))
 
 
 @pytest.mark.parametrize("method", ["Unary", "Quick"])
@@ -80,7 +73,7 @@ def test_only_forebay_shows_a_handler_that_its_caller_has_cancelled(
 def test_requests_are_iterated_and_read_in_the_same_way(
     stubs: Sequence[EchoServiceStub], act: str, method: str
 ) -> None:
-    compared(stubs, method, act)
+    compare(stubs, method, act, callbacks=CALLBACKS.get(act, 0))
 
 
 @pytest.mark.parametrize("method", ["ServerStream", "Bidi"])
@@ -88,7 +81,7 @@ def test_requests_are_iterated_and_read_in_the_same_way(
 def test_an_asynchronous_generator_does_the_same(
     stubs: Sequence[EchoServiceStub], act: str, method: str
 ) -> None:
-    compared(stubs, method, act)
+    compare(stubs, method, act, callbacks=CALLBACKS.get(act, 0))
 
 
 @pytest.mark.parametrize("method", ["Detached", "Talk"])
@@ -96,7 +89,7 @@ def test_an_asynchronous_generator_does_the_same(
 def test_a_stream_that_is_written_is_the_same(
     stubs: Sequence[EchoServiceStub], act: str, method: str
 ) -> None:
-    compared(stubs, method, act)
+    compare(stubs, method, act, callbacks=CALLBACKS.get(act, 0))
 
 
 def test_ordinary_methods_of_the_servicer_run_beside_coroutines(

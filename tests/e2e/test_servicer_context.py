@@ -14,7 +14,7 @@ import grpc
 import pytest
 
 from forebay_gateway.testing import serving
-from tests.e2e.probed import ECHO, TIMEOUT_S, seen
+from tests.e2e.probed import ECHO, compare
 from tests.echo.v1.echo_pb2_grpc import EchoServiceStub, add_EchoServiceServicer_to_server
 from tests.servicers.probing.servicer import Probing
 from tests.servicers.probing.streams import REQUEST_PROBES, STREAMS
@@ -51,10 +51,7 @@ def stubs() -> Iterator[Sequence[EchoServiceStub]]:
 def test_a_unary_handler_sees_and_does_the_same(
     stubs: Sequence[EchoServiceStub], act: str, method: str
 ) -> None:
-    timeout = None if act == "no deadline" else TIMEOUT_S
-    callbacks = CALLBACKS.get(act, 0)
-    ordinary, forebay = (seen(stub, method, act, timeout, callbacks=callbacks) for stub in stubs)
-    assert forebay == ordinary
+    compare(stubs, method, act, callbacks=CALLBACKS.get(act, 0))
 
 
 @pytest.mark.parametrize("method", ["ClientStream", "Listen"])
@@ -62,9 +59,7 @@ def test_a_unary_handler_sees_and_does_the_same(
 def test_an_iterator_over_requests_is_the_same(
     stubs: Sequence[EchoServiceStub], act: str, method: str
 ) -> None:
-    callbacks = CALLBACKS.get(act, 0)
-    ordinary, forebay = (seen(stub, method, act, callbacks=callbacks) for stub in stubs)
-    assert forebay == ordinary
+    compare(stubs, method, act, callbacks=CALLBACKS.get(act, 0))
 
 
 @pytest.mark.parametrize("method", ["ServerStream", "Bidi", "Talk"])
@@ -72,6 +67,4 @@ def test_an_iterator_over_requests_is_the_same(
 def test_a_stream_of_responses_is_the_same(
     stubs: Sequence[EchoServiceStub], act: str, method: str
 ) -> None:
-    callbacks = CALLBACKS.get(act, 0)
-    ordinary, forebay = (seen(stub, method, act, callbacks=callbacks) for stub in stubs)
-    assert forebay == ordinary
+    compare(stubs, method, act, callbacks=CALLBACKS.get(act, 0))

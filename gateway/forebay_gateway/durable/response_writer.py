@@ -106,12 +106,24 @@ class ResponseWriter:
                     return response
 
     async def _send_initial_metadata(self, attached: Pairs) -> None:
-        if self._items.is_idle:
-            await self._watch.wait(HOLD_INITIAL_METADATA_S)
+        await self._hold()
         from_handler = call_pb2.Metadata.FromString(self._items.initial_metadata or b"")
         await self._context.send_initial_metadata(
             tuple(fit_pairs(((CALL_ID, self._call.id), *attached, *to_pairs(from_handler))))
         )
+
+    async def _hold(self) -> None:
+        """Returns when the handler has sent something or ended, or after the time allowed.
+
+        Renewals of the watch wake the RPC too; their snapshots are left for `_wait`.
+        """
+        now = asyncio.get_running_loop().time
+        until = now() + HOLD_INITIAL_METADATA_S
+        while self._items.is_idle and self._items.initial_metadata is None:
+            left_s = until - now()
+            if left_s <= 0:
+                return
+            await self._watch.wait(left_s)
 
     def _start_prefetch(self) -> None:
         if self._prefetch is None and self._watches.is_confirmed(self._watch):
@@ -149,8 +161,10 @@ class ResponseWriter:
         return items if prefetch.subscription == subscription else None
 
     async def _wait(self) -> None:
-        await self._watch.wait()
         snapshot = self._watch.take_snapshot()
+        if snapshot is None:
+            await self._watch.wait()
+            snapshot = self._watch.take_snapshot()
         if isinstance(snapshot, Refused):
             raise ItemsLost("the ledger has lost this call, or items of it that were sent")
         if snapshot is not None:
