@@ -28,12 +28,18 @@ class CompletionRate:
         self._clock = clock
         self._ended_at: float | None = None
         self._window = RateWindow(_WINDOW_S, resolution_s=_RESOLUTION_S)
-        self._window.start(clock())
+        self._sampled_at = clock()
+        self._window.start(self._sampled_at)
+        self._ended = 0
+        """Calls that have ended since the last sample."""
 
     def on_end(self) -> None:
         """Counts a call that has ended."""
-        self._ended_at = self._clock()
-        self._add(self._ended_at, 1)
+        now_s = self._clock()
+        if now_s - self._sampled_at >= _RESOLUTION_S:
+            self._sample(now_s)
+        self._ended_at = now_s
+        self._ended += 1
 
     def per_s(self) -> float | None:
         """The rate; None if no call has ended yet, or no time has passed.
@@ -43,13 +49,14 @@ class CompletionRate:
         if self._ended_at is None:
             return None
         now_s = self._clock()
-        self._add(now_s, 0)
+        self._sample(now_s)
         rate = self._window.per_s()
         return 1 / (now_s - self._ended_at) if rate == 0 else rate
 
-    def _add(self, now_s: float, events: int) -> None:
-        last_at_s = self._window.last_at_s
-        # A long idle time must not lower the rate of the calls that come after it.
-        if last_at_s is None or now_s - last_at_s > _WINDOW_S:
+    def _sample(self, now_s: float) -> None:
+        if now_s - self._sampled_at > _WINDOW_S:
+            # A long idle time must not lower the rate of the calls that come after it.
             self._window.start(now_s - _WINDOW_S)
-        self._window.add(now_s, events)
+            self._ended = 0
+        self._window.add(now_s, self._ended)
+        self._sampled_at, self._ended = now_s, 0

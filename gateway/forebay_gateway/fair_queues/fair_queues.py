@@ -57,8 +57,8 @@ class FairQueues:
     def leave(self, entry: QueueEntry) -> None:
         """The call has ended, or its caller gave it up; sends what may be sent now."""
         found = self._queues.get(entry.queue) or FairQueue(self._weight)
-        found.leave(entry)
-        self._send_due(entry.queue, found)
+        if found.leave(entry):
+            self._send_due(entry.queue, found)
 
     def held(self, queue: str) -> int:
         """How many calls of the queue wait in this gateway."""

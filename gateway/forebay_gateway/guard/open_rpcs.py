@@ -29,8 +29,8 @@ class OpenRpcs:
 
     def __init__(self) -> None:
         self._open: dict[Task, Principal] = {}
-        self._timed: set[int] = set()
-        """The seconds that have a timer."""
+        self._timed: set[float] = set()
+        """The seconds that have a timer. Most identities end at a whole second."""
         self._ended: dict[Task, str] = {}
 
     async def serve(self, handler: Handler, context: Context) -> bytes | None:
@@ -42,9 +42,9 @@ class OpenRpcs:
         principal, task = context.principal, asyncio.current_task()
         if task is None:
             return await handler.serve(context)
-        cancelling = task.cancelling()
-        if principal.expires_at is not None:
-            self._set_timer(ceil(principal.expires_at))
+        expires_at = principal.expires_at
+        if expires_at is not None and expires_at not in self._timed:
+            self._set_timer(expires_at)
         self._open[task] = principal
         try:
             return await handler.serve(context)
@@ -52,7 +52,7 @@ class OpenRpcs:
             why = self._ended.get(task)
             if why is None:
                 raise
-            others = self._forget(task) > cancelling  # the caller has disconnected, too
+            others = self._forget(task) > 0  # the caller has disconnected, too
             if others or context.code is not None:  # or the status is on its way
                 raise
             raise IdentityEnded(why) from error
@@ -66,8 +66,9 @@ class OpenRpcs:
         revoked = {one for one in set(self._open.values()) if not is_in_force(one)}
         self._end(lambda principal: principal in revoked, _REVOKED)
 
-    def _set_timer(self, second: int) -> None:
-        """At its end, the RPCs end whose callers expire in that second."""
+    def _set_timer(self, expires_at: float) -> None:
+        """At the end of the second in which an identity expires, the RPCs of all such end."""
+        second = ceil(expires_at)
         if second not in self._timed:
             self._timed.add(second)
             left_s = second - time.time()

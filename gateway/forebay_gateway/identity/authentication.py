@@ -13,7 +13,7 @@ from forebay_gateway.identity.tokens import TokenVerifier
 AuthContext = Mapping[str, Iterable[bytes]]
 PrincipalOfCertificate = Callable[[AuthContext], Principal | None]
 
-_HEADER, _SCHEME = "authorization", "bearer"
+_HEADER, _SCHEME = "authorization", "Bearer"
 
 
 class Caller(Protocol):
@@ -65,7 +65,7 @@ class Authentication:
     def _expected(self) -> str:
         ways = []
         if self._tokens is not None:
-            ways.append(f"send `{_HEADER}: Bearer TOKEN`")
+            ways.append(f"send `{_HEADER}: {_SCHEME} TOKEN`")
         if self._of_certificate is not None:
             ways.append("connect with a client certificate that has a known SPIFFE ID")
         return ", or ".join(ways)
@@ -73,13 +73,15 @@ class Authentication:
 
 def bearer_token(metadata: Iterable[tuple[str, str | bytes]]) -> str | None:
     """The token of the only `authorization` header; None without one. Raises Unauthenticated."""
-    given = [value for key, value in metadata if key == _HEADER]
-    if not given:
+    given: str | bytes | None = None
+    for key, value in metadata:
+        if key == _HEADER:
+            if given is not None:
+                raise Unauthenticated(f"expected one `{_HEADER}` header; there are several")
+            given = value
+    if given is None:
         return None
-    if len(given) > 1:
-        raise Unauthenticated(f"expected one `{_HEADER}` header; there are {len(given)}")
-    text = given[0] if isinstance(given[0], str) else ""
-    scheme, _, token = text.partition(" ")
-    if scheme.lower() != _SCHEME or not token:
-        raise Unauthenticated(f"expected `{_HEADER}: Bearer TOKEN`; it has another form")
+    scheme, _, token = given.partition(" ") if isinstance(given, str) else ("", "", "")
+    if (scheme != _SCHEME and scheme.lower() != _SCHEME.lower()) or not token:
+        raise Unauthenticated(f"expected `{_HEADER}: {_SCHEME} TOKEN`; it has another form")
     return token

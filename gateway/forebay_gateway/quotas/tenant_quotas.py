@@ -127,7 +127,7 @@ class TenantQuotas:
         raise self._refusal(tenant, limit)
 
     def on_free(self, tenant: Tenant) -> None:
-        """The tenant uses less than before."""
+        """The tenant, which may be tight, uses less than before."""
         if tenant.use.is_tight(self._clock()):
             self._give_back(tenant)
 

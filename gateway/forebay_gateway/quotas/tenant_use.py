@@ -106,6 +106,8 @@ class TenantUse:
     """How many gateways used the tenant's quotas, by the ledger's last answer."""
     asked_at: float = -inf
     """When the ledger last answered."""
+    may_be_tight: bool = False
+    """Whether it was tight when `is_tight` was last asked, or has become so since."""
     _tight_until: float = -inf
     _token_at: float = -inf
     _local_tokens: float = 0.0
@@ -135,11 +137,13 @@ class TenantUse:
 
     def is_tight(self, now: float) -> bool:
         """Whether what becomes free must be given back at once."""
-        return now < self._tight_until
+        self.may_be_tight = now < self._tight_until
+        return self.may_be_tight
 
     def on_recall(self, now: float) -> None:
         """Records that another gateway needs more than remains."""
         self._tight_until = now + TIGHT_S
+        self.may_be_tight = True
 
     def take_token(self) -> bool:
         if self.settings.per_second is None:
@@ -169,6 +173,7 @@ class TenantUse:
         self._token_at = now + shares.wait_s
         if shares.is_tight:
             self._tight_until = max(self._tight_until, now + TIGHT_S)
+            self.may_be_tight = True
         for share, granted in zip(self.shares.values(), shares.limits, strict=True):
             share.grant(granted)
 

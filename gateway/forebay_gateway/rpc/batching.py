@@ -138,7 +138,9 @@ class BatchQueue(Generic[C]):
         """How many calls a batch holds at most, by their run times."""
         if self._run_s is None:
             return 1  # no call has ended yet
-        return max(1, min(self._max_batch, int(MAX_RUN_S / max(self._run_s, 1e-6))))
+        if self._run_s * self._max_batch <= MAX_RUN_S:
+            return self._max_batch
+        return max(1, int(MAX_RUN_S / self._run_s))
 
 
 class Batcher(Generic[C]):

@@ -26,9 +26,9 @@ class JwtVerifier:
         self._issuers = {issuer.name: issuer for issuer in issuers}
 
     def remembered(self, token: str) -> Principal | None:
-        if not _is_sound(token):
-            return None
         digest = _digest(token)
+        if digest is None:
+            return None
         for issuer in self._issuers.values():
             principal = issuer.principal(digest)
             if principal is not None:
@@ -40,13 +40,14 @@ class JwtVerifier:
         return issuer is not None and principal.key in issuer.store.keys.keys
 
     async def verify(self, token: str) -> Principal:
-        if not _is_sound(token):
+        digest = _digest(token)
+        if digest is None:
             raise Unauthenticated(f"the token is not ASCII of at most {MOST_BYTES} bytes")
         said = read_token(token)
         issuer = self._issuers.get(said.issuer)
         if issuer is None:
             raise Unauthenticated("the token's issuer is not one that is accepted here")
-        return await issuer.verify(token, _digest(token), said)
+        return await issuer.verify(token, digest, said)
 
     def loops(self) -> Iterator[Coroutine[Any, Any, None]]:
         return (issuer.store.run() for issuer in self._issuers.values())
@@ -95,9 +96,8 @@ def _store(entry: JwtSettings) -> KeyStore:
     return FileKeys(entry.issuer, entry.jwks_file)
 
 
-def _is_sound(token: str) -> bool:
-    return len(token) <= MOST_BYTES and token.isascii()
-
-
-def _digest(token: str) -> bytes:
+def _digest(token: str) -> bytes | None:
+    """The token's SHA-256; None if it is not ASCII of at most `MOST_BYTES`."""
+    if len(token) > MOST_BYTES or not token.isascii():
+        return None
     return hashlib.sha256(token.encode()).digest()

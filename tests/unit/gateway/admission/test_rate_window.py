@@ -88,3 +88,24 @@ def test_without_ends_for_long_the_rate_is_at_most_one_in_that_time() -> None:
     assert rate.per_s() == pytest.approx(10, rel=0.05)
     clock.now += 50
     assert rate.per_s() == pytest.approx(1 / 50)
+
+
+def test_ends_just_before_a_long_idle_time_are_not_counted_after_it() -> None:
+    clock = FakeClock()
+    rate = CompletionRate(clock)
+    clock.now += 1
+    for _ in range(100):
+        rate.on_end()
+    clock.now += 50
+    assert rate.per_s() == pytest.approx(1 / 50)
+    rate.on_end()
+    assert rate.per_s() == pytest.approx(0.1)
+
+
+def test_ends_count_at_once() -> None:
+    clock = FakeClock()
+    rate = CompletionRate(clock)
+    for ended in range(1, 100):
+        clock.now += 0.01
+        rate.on_end()
+        assert rate.per_s() == pytest.approx(100)

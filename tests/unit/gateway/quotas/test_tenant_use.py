@@ -62,10 +62,15 @@ def test_use_beyond_the_share_is_reported_as_a_need() -> None:
 
 def test_nothing_is_kept_in_reserve_for_a_second_after_a_recall() -> None:
     use = tenant(in_flight=10)
+    assert not use.may_be_tight
     use.on_recall(NOW)
+    assert use.may_be_tight
     assert use.is_tight(NOW + TIGHT_S / 2)
+    assert use.may_be_tight
     assert not use.is_tight(NOW + TIGHT_S)
+    assert not use.may_be_tight
     use.on_shares(granted(2, is_tight=True), NOW + 5)
+    assert use.may_be_tight
     assert use.is_tight(NOW + 5 + TIGHT_S / 2)
 
 
