@@ -105,7 +105,7 @@ def test_ends_just_before_a_long_idle_time_are_not_counted_after_it() -> None:
 def test_ends_count_at_once() -> None:
     clock = FakeClock()
     rate = CompletionRate(clock)
-    for ended in range(1, 100):
+    for _ in range(1, 100):
         clock.now += 0.01
         rate.on_end()
         assert rate.per_s() == pytest.approx(100)
