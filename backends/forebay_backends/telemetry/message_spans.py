@@ -26,14 +26,13 @@ from opentelemetry.trace import (
     SpanContext,
     SpanKind,
     TraceFlags,
-    TraceState,
 )
 
 from forebay_backends.telemetry.ending_span import finish
 from forebay_backends.telemetry.providers import Provider
-from forebay_backends.telemetry.span_maker import Attributes, SdkSpans
+from forebay_backends.telemetry.span_maker import Attributes, SpanMaker
 from forebay_backends.telemetry.span_shapes import Shape
-from forebay_backends.telemetry.trace_context import TraceContext, context_of
+from forebay_backends.telemetry.trace_context import TraceContext, own_context
 
 _LOCAL = SpanFlags.SPAN_FLAGS_CONTEXT_HAS_IS_REMOTE_MASK
 _REMOTE = _LOCAL | SpanFlags.SPAN_FLAGS_CONTEXT_IS_REMOTE_MASK
@@ -50,14 +49,15 @@ class _Sampled:
     trace_flags = TraceFlags(TraceFlags.SAMPLED)
 
 
-class MessageSpans:
+class MessageSpans(SpanMaker):
     """Makes spans for a provider's only processor, whose exporter takes messages.
 
-    If the provider gets further processors, which expect the SDK's spans, it makes those.
+    Only for a sampler that is known. If the provider gets further processors, which expect the
+    SDK's spans, it makes those.
     """
 
-    def __init__(self, spans: SdkSpans, provider: Provider, scope: InstrumentationScope) -> None:
-        self._spans = spans
+    def __init__(self, tracer: Any, provider: Provider, scope: InstrumentationScope) -> None:
+        super().__init__(tracer, provider.id_generator)
         self._provider = provider
         self._scope = scope
         self.envelope = _envelope(provider.resource, scope)
@@ -80,27 +80,25 @@ class MessageSpans:
         is_sampled: bool = False,
     ) -> Span:
         if not self._provider.takes_messages:
-            return self._spans.start(
+            return super().start(
                 shape, parent, attributes, links, drawn=drawn, is_sampled=is_sampled
             )
-        if parent is None:
-            trace_id = drawn or self._new_trace_id()
-            start = f"00-{trace_id:032x}-"
-        else:
-            start = parent.traceparent[:36]
-            trace_id = int(start[3:35], 16)
+        trace_id = (drawn or self._new_trace_id()) if parent is None else parent.trace_id
         if not is_sampled:
             decisive = parent if drawn is None else None
-            is_sampled = self._spans.sampler.samples(decisive, drawn or trace_id)
-        text = f"{start}{self._new_span_id():016x}-{is_sampled:02x}"
-        context = TraceContext(text, None if parent is None else parent.state, is_remote=False)
+            is_sampled = self.sampler.samples(decisive, drawn or trace_id)
+        span_id = self._new_span_id()
+        if parent is None:
+            context = own_context(trace_id, span_id, is_sampled=is_sampled)
+        else:
+            context = parent.child(span_id, is_sampled=is_sampled)
         if not is_sampled:
             return NonRecordingSpan(context.span_context)
         template = self._templates.get(shape) or self._template(shape)
         return MessageSpan(self, shape, template, context, parent, attributes, links)
 
     def context(self, span: Span) -> TraceContext:
-        return span.text if type(span) is MessageSpan else context_of(span)
+        return span.text if type(span) is MessageSpan else super().context(span)
 
     def _template(self, shape: Shape) -> Message:
         """A message with all that the spans of that shape have in common."""
@@ -186,7 +184,7 @@ class MessageSpan(Span):
             if parent.is_remote:
                 message.flags = _REMOTE
             if parent.state:
-                message.trace_state = _written(parent.state)
+                message.trace_state = parent.state.to_header()
         message.start_time_unix_nano = self._begun_ns
         message.end_time_unix_nano = time.time_ns()
         _put(message, self._attributes)
@@ -282,7 +280,3 @@ def _link_message(link: Link) -> Message.Link:
     attributes: Any = link.attributes or {}  # our own, which are plain text
     _put(message, attributes)
     return message
-
-
-def _written(state: TraceState) -> str:
-    return ",".join(f"{key}={value}" for key, value in state.items())

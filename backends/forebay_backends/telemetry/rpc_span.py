@@ -20,7 +20,12 @@ from forebay_backends.telemetry.span_fields import (
 )
 from forebay_backends.telemetry.span_maker import SpanMaker
 from forebay_backends.telemetry.span_shapes import producer_shape
-from forebay_backends.telemetry.trace_context import TraceContext, put_context, remote_context
+from forebay_backends.telemetry.trace_context import (
+    TraceContext,
+    own_context,
+    put_context,
+    remote_context,
+)
 
 
 class RpcSpan:
@@ -70,7 +75,7 @@ class UnsampledRoot(RpcSpan):
     ) -> None:
         if not is_ephemeral:
             trace_id, span_id = self._ids.generate_trace_id(), self._ids.generate_span_id()
-            context = TraceContext(f"00-{trace_id:032x}-{span_id:016x}-00")
+            context = own_context(trace_id, span_id, is_sampled=False)
             name_trace(context.traceparent)
             put_context(metadata, context)
 

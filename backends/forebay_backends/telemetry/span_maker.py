@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Protocol
+from typing import Any
 
 from opentelemetry import trace
 from opentelemetry.sdk.trace.id_generator import IdGenerator
@@ -22,31 +22,8 @@ from forebay_backends.telemetry.trace_context import TraceContext, context_of
 Attributes = Mapping[str, str | int]
 
 
-class SpanMaker(Protocol):
-    """Makes the spans of one process."""
-
-    def start(
-        self,
-        shape: Shape,
-        parent: TraceContext | None,
-        attributes: Attributes,
-        links: Sequence[Link] = (),
-        *,
-        drawn: int | None = None,
-        is_sampled: bool = False,
-    ) -> Span:
-        """Starts a span; one that records nothing if it is not sampled.
-
-        The sampler decides, unless `is_sampled` says so already. It decides as if a trace with the
-        id `drawn` began, if that is given; without a parent, this one begins.
-        """
-
-    def context(self, span: Span) -> TraceContext:
-        """The context of a span that was started here."""
-
-
-class SdkSpans:
-    """Makes spans by the tracer that it is given, whose sampler and ids it wraps."""
+class SpanMaker:
+    """Makes the spans of one process by a tracer, whose sampler and ids it wraps."""
 
     def __init__(self, tracer: Any, ids: IdGenerator) -> None:
         self._ids = GivenIds(ids)
@@ -64,6 +41,11 @@ class SdkSpans:
         drawn: int | None = None,
         is_sampled: bool = False,
     ) -> Span:
+        """Starts a span; one that records nothing if it is not sampled.
+
+        The sampler decides, unless `is_sampled` says so already. It decides as if a trace with the
+        id `drawn` began, if that is given; without a parent, this one begins.
+        """
         context = NOTHING
         if parent is not None:
             context = trace.set_span_in_context(NonRecordingSpan(parent.span_context), context)
@@ -79,4 +61,5 @@ class SdkSpans:
         )
 
     def context(self, span: Span) -> TraceContext:
+        """The context of a span that was started here."""
         return context_of(span)

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from importlib.metadata import version
+from typing import Any
 
 from opentelemetry import trace
 from opentelemetry.sdk.trace import TracerProvider
@@ -24,7 +25,8 @@ from forebay.metadata import TRACEPARENT
 from forebay_backends.telemetry.attempt_span import TaskTrace
 from forebay_backends.telemetry.providers import Provider
 from forebay_backends.telemetry.rpc_span import RpcSpan, SampledRpc, UnsampledRoot
-from forebay_backends.telemetry.span_maker import SdkSpans, SpanMaker
+from forebay_backends.telemetry.sampling import DecidedSampler
+from forebay_backends.telemetry.span_maker import SpanMaker
 from forebay_backends.telemetry.span_shapes import server_shape
 from forebay_backends.telemetry.trace_context import Pairs, TraceContext, remote_context
 
@@ -54,10 +56,8 @@ class Tracing:
         self._new_trace_id = provider.id_generator.generate_trace_id
         self._new_span_id = provider.id_generator.generate_span_id
         self._unsampled_root = UnsampledRoot(provider.id_generator)
-        tracer = provider.get_tracer(_SCOPE.name, _SCOPE.version)
-        spans = SdkSpans(tracer, provider.id_generator)
-        self._sampler = spans.sampler
-        self._spans: SpanMaker = _without_sdk(spans, provider) or spans
+        self._spans = _span_maker(provider)
+        self._sampler = self._spans.sampler
 
     def flush(self) -> None:
         """Exports the spans that have ended; waits for 5 s at most."""
@@ -82,21 +82,21 @@ class Tracing:
 
     def _unsampled(self, parent: TraceContext) -> RpcSpan:
         """An unsampled RPC, for which the SDK makes no span: that takes longer than all of this."""
-        text = f"{parent.traceparent[:36]}{self._new_span_id():016x}-00"
-        return RpcSpan(TraceContext(text, parent.state))
+        return RpcSpan(parent.child(self._new_span_id(), is_sampled=False))
 
     def task(self, size: int) -> TaskTrace:
         """The trace of one task's run; `size` is the number of its calls."""
         return TaskTrace(self._spans, size)
 
 
-def _without_sdk(spans: SdkSpans, provider: TracerProvider) -> SpanMaker | None:
-    """Makes messages instead of the SDK's spans; None where that would not be the same."""
+def _span_maker(provider: TracerProvider) -> SpanMaker:
+    """Makes messages instead of the SDK's spans where that is the same."""
+    tracer: Any = provider.get_tracer(_SCOPE.name, _SCOPE.version)
     if not isinstance(provider, Provider) or not provider.takes_messages:
-        return None
-    if not spans.sampler.is_known:
-        return None
+        return SpanMaker(tracer, provider.id_generator)
+    if not DecidedSampler(tracer.sampler).is_known:
+        return SpanMaker(tracer, provider.id_generator)
     # Imported here, because only the exporter's package has the messages.
     from forebay_backends.telemetry.message_spans import MessageSpans
 
-    return MessageSpans(spans, provider, _SCOPE)
+    return MessageSpans(tracer, provider, _SCOPE)

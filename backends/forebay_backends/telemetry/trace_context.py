@@ -36,6 +36,15 @@ class TraceContext(NamedTuple):
     def is_sampled(self) -> bool:
         return self.traceparent[-1] in "13579bdf"
 
+    def child(self, span_id: int, *, is_sampled: bool) -> TraceContext:
+        """The context of a span of this process below this one."""
+        text = f"{self.traceparent[:36]}{span_id:016x}-{is_sampled:02x}"
+        return TraceContext(text, self.state, is_remote=False)
+
+    @property
+    def trace_id(self) -> int:
+        return int(self.traceparent[3:35], 16)
+
     @property
     def span_context(self) -> SpanContext:
         """As OpenTelemetry has it."""
@@ -68,12 +77,21 @@ def remote_context(metadata: Pairs) -> TraceContext | None:
     return TraceContext(text, TraceState.from_header(states) if states else None)
 
 
-def context_of(span: Span) -> TraceContext:
+def own_context(
+    trace_id: int, span_id: int, *, is_sampled: bool, state: TraceState | None = None
+) -> TraceContext:
     """The context of a span of this process."""
+    text = f"00-{trace_id:032x}-{span_id:016x}-{is_sampled:02x}"
+    return TraceContext(text, state, is_remote=False)
+
+
+def context_of(span: Span) -> TraceContext:
     own = span.get_span_context()
-    flags = own.trace_flags & TraceFlags.SAMPLED
-    text = f"00-{own.trace_id:032x}-{own.span_id:016x}-{flags:02x}"
-    return TraceContext(text, own.trace_state, is_remote=False)
+    return own_context(
+        *(own.trace_id, own.span_id),
+        is_sampled=own.trace_flags.sampled,
+        state=own.trace_state,
+    )
 
 
 class UnsampledSpan(NonRecordingSpan):

@@ -106,16 +106,14 @@ class FairQueue:
     def enter(self, entry: QueueEntry, slots: int) -> None:
         """Adds a call. If it is not held, the caller must send it now; `send` is not called."""
         if not self._held.count and self._has_room(slots):
-            self._let_out(entry, slots)
+            self._let_out(entry)
+            self._presume_running(slots)
         else:
             entry._stage = _HELD
             self._held.add(entry)
 
-    def leave(self, entry: QueueEntry) -> bool:
-        """Removes a call that has ended, or that its caller gave up. A repeat has no effect.
-
-        Returns whether others wait for `next`: here, or to be presumed running.
-        """
+    def leave(self, entry: QueueEntry) -> None:
+        """Removes a call that has ended, or that its caller gave up. A repeat has no effect."""
         stage, entry._stage = entry._stage, _GONE
         if stage is _HELD:
             self._held.remove(entry)
@@ -123,41 +121,31 @@ class FairQueue:
             self._in_broker -= entry._paid
             if stage is _RUNNING:
                 self._running -= entry._paid
-            else:
-                del self._sent[entry]
+            self._sent.pop(entry, None)
         if stage in _NOT_BEGUN:
             entry._on_begun()
-        return bool(self._held.count or self._sent)
 
     def next(self, slots: int) -> QueueEntry | None:
         """Returns the next call to send, or None. The caller must call the entry's `send`."""
         entry = self._held.next() if self._held.count and self._has_room(slots) else None
         if entry is not None:
-            self._let_out(entry, slots)
-        else:
-            self._presume_running(slots)
+            self._let_out(entry)
+        self._presume_running(slots)
         return entry
 
     def _has_room(self, slots: int) -> bool:
-        return self._in_broker < WINDOW * (slots or 1) - ROUNDING
+        return self._in_broker < WINDOW * max(slots, 1) - ROUNDING
 
-    def _let_out(self, entry: QueueEntry, slots: int) -> None:
+    def _let_out(self, entry: QueueEntry) -> None:
         entry._stage = _SENT
         entry._paid = entry._cost()
         self._in_broker += entry._paid
-        if self._sent or self._running >= slots - ROUNDING:
-            self._sent[entry] = None
-            self._presume_running(slots)
-        else:
-            self._run(entry)
+        self._sent[entry] = None
 
     def _presume_running(self, slots: int) -> None:
         while self._sent and self._running < slots - ROUNDING:
             entry = next(iter(self._sent))
             del self._sent[entry]
-            self._run(entry)
-
-    def _run(self, entry: QueueEntry) -> None:
-        entry._stage = _RUNNING
-        self._running += entry._paid
-        entry._on_begun()
+            entry._stage = _RUNNING
+            self._running += entry._paid
+            entry._on_begun()
