@@ -29,7 +29,7 @@ HANDLER_FAILED."""
 
 
 class Seen(NamedTuple):
-    """What is seen of a call; of a cancelled one, only responses, code and observations count."""
+    """The observations of a call; of a cancelled one, only the first three count."""
 
     responses: list[str]
     code: Any
