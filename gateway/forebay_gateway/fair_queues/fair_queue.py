@@ -112,8 +112,11 @@ class FairQueue:
             entry._stage = _HELD
             self._held.add(entry)
 
-    def leave(self, entry: QueueEntry) -> None:
-        """Removes a call that has ended, or that its caller gave up. A repeat has no effect."""
+    def leave(self, entry: QueueEntry) -> bool:
+        """Removes a call that has ended, or that its caller gave up. A repeat has no effect.
+
+        Returns whether others wait for `next`: here, or to be presumed running.
+        """
         stage, entry._stage = entry._stage, _GONE
         if stage is _HELD:
             self._held.remove(entry)
@@ -124,6 +127,7 @@ class FairQueue:
             self._sent.pop(entry, None)
         if stage in _NOT_BEGUN:
             entry._on_begun()
+        return bool(self._held.count or self._sent)
 
     def next(self, slots: int) -> QueueEntry | None:
         """Returns the next call to send, or None. The caller must call the entry's `send`."""

@@ -67,7 +67,7 @@ class OpenRpcs:
         self._end(lambda principal: principal in revoked, _REVOKED)
 
     def _set_timer(self, expires_at: float) -> None:
-        """At the end of the second in which an identity expires, the RPCs of all such end."""
+        """At the end of this second, the RPCs end whose callers expire in it."""
         second = ceil(expires_at)
         if second not in self._timed:
             self._timed.add(second)

@@ -13,7 +13,7 @@ from forebay_gateway.identity.tokens import TokenVerifier
 AuthContext = Mapping[str, Iterable[bytes]]
 PrincipalOfCertificate = Callable[[AuthContext], Principal | None]
 
-_HEADER, _SCHEME = "authorization", "Bearer"
+_HEADER, _SCHEME = "authorization", "bearer"
 
 
 class Caller(Protocol):
@@ -65,7 +65,7 @@ class Authentication:
     def _expected(self) -> str:
         ways = []
         if self._tokens is not None:
-            ways.append(f"send `{_HEADER}: {_SCHEME} TOKEN`")
+            ways.append(f"send `{_HEADER}: Bearer TOKEN`")
         if self._of_certificate is not None:
             ways.append("connect with a client certificate that has a known SPIFFE ID")
         return ", or ".join(ways)
@@ -81,7 +81,8 @@ def bearer_token(metadata: Iterable[tuple[str, str | bytes]]) -> str | None:
             given = value
     if given is None:
         return None
-    scheme, _, token = given.partition(" ") if isinstance(given, str) else ("", "", "")
-    if (scheme != _SCHEME and scheme.lower() != _SCHEME.lower()) or not token:
-        raise Unauthenticated(f"expected `{_HEADER}: {_SCHEME} TOKEN`; it has another form")
+    text = given if isinstance(given, str) else ""
+    scheme, _, token = text.partition(" ")
+    if scheme.lower() != _SCHEME or not token:
+        raise Unauthenticated(f"expected `{_HEADER}: Bearer TOKEN`; it has another form")
     return token

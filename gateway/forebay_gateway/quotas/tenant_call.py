@@ -24,7 +24,7 @@ class Quotas(Protocol):
         """Counts a new call; raises QuotaExceeded."""
 
     def on_free(self, tenant: Tenant) -> None:
-        """The tenant, which may be tight, uses less than before."""
+        """The tenant uses less than before."""
 
 
 class TenantCall:
@@ -95,8 +95,7 @@ class TenantCall:
             self._in_flight.used -= 1
             if self._tenant.use.has_limits:
                 self._tenant.completions.on_end()
-        if self._tenant.use.may_be_tight:
-            self._quotas.on_free(self._tenant)
+        self._quotas.on_free(self._tenant)
 
     def count_new_call(self) -> Wait:
         """Counts against the calls of a second; raises QuotaExceeded."""
@@ -111,8 +110,7 @@ class TenantCall:
     def wait_ends(self) -> None:
         """The call does not wait any more; must be called once."""
         self._queued.used -= 1
-        if self._tenant.use.may_be_tight:
-            self._quotas.on_free(self._tenant)
+        self._quotas.on_free(self._tenant)
 
     def take_bytes(self, size: int) -> None:
         """Counts bytes that came in; `check_bytes` must follow."""
@@ -129,8 +127,7 @@ class TenantCall:
         if size:
             self._used += size
             self._held.used += size
-            if self._tenant.use.may_be_tight:
-                self._quotas.on_free(self._tenant)
+            self._quotas.on_free(self._tenant)
 
     def fits_bytes(self, size: int) -> bool:
         """Whether so many bytes more are within the tenant's share."""

@@ -127,8 +127,8 @@ class TenantQuotas:
         raise self._refusal(tenant, limit)
 
     def on_free(self, tenant: Tenant) -> None:
-        """The tenant, which may be tight, uses less than before."""
-        if tenant.use.is_tight(self._clock()):
+        """The tenant uses less than before."""
+        if tenant.use.may_be_tight and tenant.use.is_tight(self._clock()):
             self._give_back(tenant)
 
     async def take_token(self, tenant: Tenant) -> None:
