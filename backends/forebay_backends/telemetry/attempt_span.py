@@ -51,7 +51,8 @@ class TaskTrace:
     def __init__(self, spans: SpanMaker, size: int) -> None:
         self._spans = spans
         self._size = size
-        self._first: Link | None = None
+        self._batch_links: tuple[Link, ...] = ()
+        """To the first attempt of a batch, from the others."""
 
     def unsampled(self, traceparent: str) -> AttemptSpan:
         """An attempt at a call whose trace, which is not sampled, has this context."""
@@ -70,12 +71,10 @@ class TaskTrace:
         producer = remote_context(metadata)
         if producer is not None and not producer.is_sampled:
             return AttemptSpan(UnsampledSpan(producer), producer.traceparent)
-        links, is_rerun = [], False
+        links, is_rerun = self._batch_links, False
         if producer is not None and attempt > 1:
-            links.append(Link(producer.span_context, {LINK: "call"}))
+            links = (Link(producer.span_context, {LINK: "call"}), *links)
             producer, is_rerun = None, True
-        if self._first is not None:
-            links.append(self._first)
         attributes: dict[str, str | int] = {CALL_ID: call_id, ATTEMPT: attempt}
         if tenant:
             attributes[TENANT] = tenant
@@ -85,8 +84,8 @@ class TaskTrace:
             *(consumer_shape(queue, method), producer, attributes, links),
             is_sampled=is_rerun,
         )
-        if self._first is None and self._size > 1:
-            self._first = Link(span.get_span_context(), {LINK: "batch"})
+        if self._size > 1 and not self._batch_links:
+            self._batch_links = (Link(span.get_span_context(), {LINK: "batch"}),)
         kind = _SampledAttempt if span.is_recording() else AttemptSpan
         return kind(span, self._spans.context(span).traceparent)
 
@@ -122,9 +121,11 @@ class _SampledAttempt(AttemptSpan):
 
     def __init__(self, span: Span, traceparent: str) -> None:
         super().__init__(span, traceparent)
-        self._items = ItemEvents()
+        self._items: ItemEvents | None = None
 
     def on_item(self) -> None:
+        if self._items is None:
+            self._items = ItemEvents()
         add_item(self._span, self._items)
 
     def failed(self, error: BaseException) -> None:

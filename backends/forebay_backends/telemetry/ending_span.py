@@ -10,7 +10,7 @@ from opentelemetry.trace import Span, StatusCode
 
 def finish(span: Span, attributes: Mapping[str, str | int], *, failed: bool) -> None:
     """Adds attributes and ends the span, with an error if it `failed`."""
-    at_once: Any = getattr(span, "finish", None)  # of a `MessageSpan`
+    at_once: Any = getattr(span, "finish", None)  # of a `LightSpan`
     if at_once is not None:
         at_once(attributes, failed=failed)
         return

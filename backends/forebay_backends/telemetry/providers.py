@@ -23,12 +23,12 @@ class Provider(TracerProvider):
         self.processors: list[SpanProcessor] = []
         for exporter in exporters:
             self.add_span_processor(BatchSpanProcessor(exporter))
-        flags = [getattr(exporter, "takes_messages", False) for exporter in exporters]
-        self.takes_messages = flags == [True]
-        """Whether the only processor's exporter takes spans that are messages already."""
+        flags = [getattr(exporter, "takes_light_spans", False) for exporter in exporters]
+        self.takes_light_spans = flags == [True]
+        """Whether the only processor's exporter takes light spans."""
 
     def add_span_processor(self, span_processor: SpanProcessor) -> None:
         """Adds a processor, as handlers' code may do."""
         super().add_span_processor(span_processor)
         self.processors.append(span_processor)
-        self.takes_messages = False
+        self.takes_light_spans = False

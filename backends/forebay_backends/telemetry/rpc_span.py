@@ -21,6 +21,7 @@ from forebay_backends.telemetry.span_fields import (
 from forebay_backends.telemetry.span_maker import SpanMaker
 from forebay_backends.telemetry.span_shapes import producer_shape
 from forebay_backends.telemetry.trace_context import (
+    ParentContext,
     TraceContext,
     own_context,
     put_context,
@@ -34,7 +35,7 @@ class RpcSpan:
     is_recording = False
     begins_unsampled_trace = False
 
-    def __init__(self, context: TraceContext) -> None:
+    def __init__(self, context: ParentContext) -> None:
         self._context = context
         self.traceparent = context.traceparent
 
@@ -90,7 +91,7 @@ class SampledRpc(RpcSpan):
         self._spans = spans
         self._span = span
         self._producer: Span | None = None
-        self._items = ItemEvents()
+        self._items: ItemEvents | None = None
 
     def publish(
         self, queue: str, metadata: call_pb2.Metadata, *, is_ephemeral: bool = False
@@ -111,6 +112,8 @@ class SampledRpc(RpcSpan):
             self._span.add_link(linked.span_context, {LINK: "call"})
 
     def on_response(self) -> None:
+        if self._items is None:
+            self._items = ItemEvents()
         add_item(self._span, self._items)
 
     def end(self, call_id: str, code: str, tenant: str = "") -> None:

@@ -22,7 +22,7 @@ from opentelemetry.sdk.trace.sampling import (
     TraceIdRatioBased,
 )
 
-from forebay_backends.telemetry.trace_context import TraceContext
+from forebay_backends.telemetry.trace_context import ParentContext, is_sampled, trace_id_of
 
 NOTHING = Context()
 
@@ -57,11 +57,11 @@ class DecidedSampler(Sampler):
         )
         """Whether `samples` decides as the sampler does."""
 
-    def samples(self, parent: TraceContext | None, trace_id: int) -> bool:
-        """Whether a span is sampled; only for a sampler that is known."""
-        if parent is not None and self._follows_parent:
-            return parent.is_sampled
-        return not self.drops(trace_id)
+    def samples(self, parent: ParentContext) -> bool:
+        """Whether a span below `parent` is sampled; only for a sampler that is known."""
+        if self._follows_parent:
+            return is_sampled(parent.traceparent)
+        return not self.drops(trace_id_of(parent.traceparent))
 
     def drops(self, trace_id: int) -> bool:
         """Whether a trace that begins with this id is surely unsampled; cheaper than asking."""

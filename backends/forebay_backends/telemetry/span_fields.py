@@ -27,9 +27,9 @@ def add_item(span: Span, items: ItemEvents) -> None:
         span.add_event("item", {ORDINAL: ordinal}, now_ns)
 
 
-def end_span(span: Span, items: ItemEvents, code: str, attributes: dict[str, str]) -> None:
-    """Ends the span with a status's name, and with the event of the last item."""
-    last = items.last()
+def end_span(span: Span, items: ItemEvents | None, code: str, attributes: dict[str, str]) -> None:
+    """Ends the span with a status's name, and with the event of the last item, if there was one."""
+    last = None if items is None else items.last()
     if last is not None:
         span.add_event("item", {ORDINAL: last[0]}, last[1])
     finish(span, attributes, failed=code in SERVER_FAULTS)

@@ -17,7 +17,7 @@ from forebay_backends.telemetry.sampling import (
     sampled,
 )
 from forebay_backends.telemetry.span_shapes import Shape
-from forebay_backends.telemetry.trace_context import TraceContext, context_of
+from forebay_backends.telemetry.trace_context import ParentContext, context_of
 
 Attributes = Mapping[str, str | int]
 
@@ -34,7 +34,7 @@ class SpanMaker:
     def start(
         self,
         shape: Shape,
-        parent: TraceContext | None,
+        parent: ParentContext | None,
         attributes: Attributes,
         links: Sequence[Link] = (),
         *,
@@ -60,6 +60,6 @@ class SpanMaker:
             record_exception=False,
         )
 
-    def context(self, span: Span) -> TraceContext:
+    def context(self, span: Span) -> ParentContext:
         """The context of a span that was started here."""
         return context_of(span)

@@ -82,7 +82,7 @@ class Tracing:
 
     def _unsampled(self, parent: TraceContext) -> RpcSpan:
         """An unsampled RPC, for which the SDK makes no span: that takes longer than all of this."""
-        return RpcSpan(parent.child(self._new_span_id(), is_sampled=False))
+        return RpcSpan(parent.unsampled_child(self._new_span_id()))
 
     def task(self, size: int) -> TaskTrace:
         """The trace of one task's run; `size` is the number of its calls."""
@@ -90,13 +90,13 @@ class Tracing:
 
 
 def _span_maker(provider: TracerProvider) -> SpanMaker:
-    """Makes messages instead of the SDK's spans where that is the same."""
+    """Makes light spans instead of the SDK's where that is the same."""
     tracer: Any = provider.get_tracer(_SCOPE.name, _SCOPE.version)
-    if not isinstance(provider, Provider) or not provider.takes_messages:
+    if not isinstance(provider, Provider) or not provider.takes_light_spans:
         return SpanMaker(tracer, provider.id_generator)
     if not DecidedSampler(tracer.sampler).is_known:
         return SpanMaker(tracer, provider.id_generator)
-    # Imported here, because only the exporter's package has the messages.
-    from forebay_backends.telemetry.message_spans import MessageSpans
+    # Imported here, because only the exporter's package has OTLP's messages.
+    from forebay_backends.telemetry.light_spans import LightSpans
 
-    return MessageSpans(tracer, provider, _SCOPE)
+    return LightSpans(tracer, provider, _SCOPE)

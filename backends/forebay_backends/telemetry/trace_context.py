@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 from opentelemetry.trace import (
     INVALID_SPAN_CONTEXT,
@@ -24,6 +24,25 @@ _VALID = re.compile("00-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}"
 """A valid `traceparent` of version 00."""
 
 
+class ParentContext(Protocol):
+    """The context of a span, as far as those below it need it."""
+
+    @property
+    def traceparent(self) -> str:
+        """Of version 00."""
+
+    @property
+    def state(self) -> TraceState | None: ...
+
+    @property
+    def is_remote(self) -> bool:
+        """Whether the span is another process's."""
+
+    @property
+    def span_context(self) -> SpanContext:
+        """As OpenTelemetry has it."""
+
+
 class TraceContext(NamedTuple):
     """The context of a span, as text: it is mostly passed on, and seldom parsed."""
 
@@ -34,16 +53,12 @@ class TraceContext(NamedTuple):
 
     @property
     def is_sampled(self) -> bool:
-        return self.traceparent[-1] in "13579bdf"
+        return is_sampled(self.traceparent)
 
-    def child(self, span_id: int, *, is_sampled: bool) -> TraceContext:
-        """The context of a span of this process below this one."""
-        text = f"{self.traceparent[:36]}{span_id:016x}-{is_sampled:02x}"
+    def unsampled_child(self, span_id: int) -> TraceContext:
+        """The context of a span of this process below this one, which is not sampled."""
+        text = f"{self.traceparent[:36]}{span_id:016x}-00"
         return TraceContext(text, self.state, is_remote=False)
-
-    @property
-    def trace_id(self) -> int:
-        return int(self.traceparent[3:35], 16)
 
     @property
     def span_context(self) -> SpanContext:
@@ -56,6 +71,14 @@ class TraceContext(NamedTuple):
             trace_flags=TraceFlags(int(flags, 16)),
             trace_state=self.state,
         )
+
+
+def is_sampled(traceparent: str) -> bool:
+    return traceparent[-1] in "13579bdf"
+
+
+def trace_id_of(traceparent: str) -> int:
+    return int(traceparent[3:35], 16)
 
 
 def remote_context(metadata: Pairs) -> TraceContext | None:
@@ -105,7 +128,7 @@ class UnsampledSpan(NonRecordingSpan):
         return text.span_context if _VALID.fullmatch(text.traceparent) else INVALID_SPAN_CONTEXT
 
 
-def put_context(metadata: call_pb2.Metadata, context: TraceContext) -> None:
+def put_context(metadata: call_pb2.Metadata, context: ParentContext) -> None:
     """Replaces the trace context in metadata."""
     entries = metadata.entries
     for index in range(len(entries) - 1, -1, -1):

@@ -91,15 +91,15 @@ def _exporter_class(name: str) -> Any:
             raise TracingError(f"{_PROTOCOLS[1]} = {protocol!r}: expected grpc or http/protobuf")
         name = "otlp_proto_http"
     for found in entry_points(group=_GROUP, name=name):
-        return taking_messages(found.load())
+        return taking_light_spans(found.load())
     known = ", ".join(sorted({found.name for found in entry_points(group=_GROUP)} | {"none"}))
     raise TracingError(f"{_EXPORTER} = {name!r}: not installed; expected one of {known}")
 
 
-def taking_messages(exporter: Any) -> Any:
+def taking_light_spans(exporter: Any) -> Any:
     """Our exporter in place of OpenTelemetry's by gRPC, if that can be extended as ours does it."""
     if exporter.__module__ != _GRPC_EXPORTER or "_translate_data" not in vars(exporter):
         return exporter
-    from forebay_backends.telemetry.message_exporter import MessageExporter
+    from forebay_backends.telemetry.light_span_exporter import LightSpanExporter
 
-    return MessageExporter
+    return LightSpanExporter

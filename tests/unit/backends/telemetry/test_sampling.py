@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import Any
 
 import pytest
@@ -101,14 +102,7 @@ def test_the_id_that_was_drawn_decides_once(
     assert span.traceparent == ("" if span.begins_unsampled_trace else known)
 
 
-PARENTS = [
-    None,
-    *(
-        TraceContext(f"00-{9:032x}-{9:016x}-{flags}", is_remote=is_remote)
-        for flags in ("00", "01", "02", "03")
-        for is_remote in (True, False)
-    ),
-]
+PARENTS = [None, *itertools.product(("00", "01", "02", "03"), (True, False))]
 
 
 @pytest.mark.parametrize("parent", PARENTS, ids=str)
@@ -121,17 +115,21 @@ PARENTS = [
     ],
 )
 def test_the_decision_is_the_samplers_own(
-    monkeypatch: pytest.MonkeyPatch, variable: str, trace_id: int, parent: TraceContext | None
+    monkeypatch: pytest.MonkeyPatch, variable: str, trace_id: int, parent: tuple[str, bool] | None
 ) -> None:
+    """`parent` has the flags of the parent, and whether it is remote."""
     monkeypatch.setenv("OTEL_TRACES_SAMPLER", variable)
     monkeypatch.setenv("OTEL_TRACES_SAMPLER_ARG", "0.5")
     own = TracerProvider().sampler
     sampler = DecidedSampler(own)
     assert sampler.is_known
-    numbers = INVALID_SPAN_CONTEXT if parent is None else parent.span_context
-    context = set_span_in_context(NonRecordingSpan(numbers), NOTHING)
-    decided = own.should_sample(context, trace_id, "name").decision.is_sampled()
-    assert sampler.samples(parent, trace_id) is decided
+    above, samples = INVALID_SPAN_CONTEXT, not sampler.drops(trace_id)
+    if parent is not None:
+        flags, is_remote = parent
+        text = TraceContext(f"00-{trace_id:032x}-{9:016x}-{flags}", is_remote=is_remote)
+        above, samples = text.span_context, sampler.samples(text)
+    context = set_span_in_context(NonRecordingSpan(above), NOTHING)
+    assert own.should_sample(context, trace_id, "name").decision.is_sampled() is samples
 
 
 @pytest.mark.parametrize(

@@ -24,8 +24,8 @@ from opentelemetry.trace import (
 )
 
 from forebay_backends.telemetry.ending_span import finish
-from forebay_backends.telemetry.message_exporter import MessageExporter
-from forebay_backends.telemetry.message_spans import MessageSpan
+from forebay_backends.telemetry.light_span_exporter import LightSpanExporter
+from forebay_backends.telemetry.light_spans import LightSpan
 from forebay_backends.telemetry.providers import Provider
 from forebay_backends.telemetry.span_maker import SpanMaker
 from forebay_backends.telemetry.span_shapes import (
@@ -36,7 +36,7 @@ from forebay_backends.telemetry.span_shapes import (
 )
 from forebay_backends.telemetry.spans import Tracing
 from forebay_backends.telemetry.trace_context import TraceContext
-from forebay_backends.telemetry.tracing import taking_messages
+from forebay_backends.telemetry.tracing import taking_light_spans
 
 SHAPES = [
     server_shape("shop.Orders.Place"),
@@ -57,9 +57,9 @@ class Unknown(ParentBased):
 class Kept(SpanExporter):
     """Keeps the requests that OpenTelemetry's exporter would send."""
 
-    def __init__(self, *, takes_messages: bool = True) -> None:
-        self.takes_messages = takes_messages
-        self._exporter = MessageExporter(endpoint="http://127.0.0.1:9", insecure=True)
+    def __init__(self, *, takes_light_spans: bool = True) -> None:
+        self.takes_light_spans = takes_light_spans
+        self._exporter = LightSpanExporter(endpoint="http://127.0.0.1:9", insecure=True)
         self.requests: list[ExportTraceServiceRequest] = []
 
     def export(self, spans: Sequence[sdk.ReadableSpan]) -> SpanExportResult:
@@ -129,11 +129,11 @@ def test_a_message_is_what_the_sdks_exporter_makes_of_a_span_of_the_sdk(
     failed: bool,
 ) -> None:
     requests = []
-    for is_message in (True, False):
-        kept = Kept(takes_messages=is_message)
+    for is_light in (True, False):
+        kept = Kept(takes_light_spans=is_light)
         traced = Traced(kept)
         span = make(traced, shape, parent, links)
-        assert isinstance(span, MessageSpan) is is_message
+        assert isinstance(span, LightSpan) is is_light
         finish(span, last, failed=failed)
         (message,) = exported(traced, kept)
         assert message.span_id == span.get_span_context().span_id.to_bytes(8)
@@ -175,8 +175,8 @@ ADDITIONS: dict[str, Callable[[Span], object]] = {
 @pytest.mark.parametrize("name", ADDITIONS)
 def test_what_a_handler_adds_is_as_if_the_span_were_the_sdks(name: str) -> None:
     requests = []
-    for is_message in (True, False):
-        kept = Kept(takes_messages=is_message)
+    for is_light in (True, False):
+        kept = Kept(takes_light_spans=is_light)
         traced = Traced(kept)
         span = make(traced, SHAPES[2], REMOTE, LINKS)
         context, begun_ns = span.get_span_context(), time.time_ns()
@@ -268,10 +268,10 @@ def test_processors_that_are_added_later_get_spans_of_the_sdk(traced: Traced, ke
 def test_a_sampler_that_is_not_the_sdks_is_asked(kept: Kept, monkeypatch: Any) -> None:
     monkeypatch.setattr(sdk.sampling, "_get_from_env_or_default", lambda: Unknown(ALWAYS_ON))
     traced = Traced(kept)
-    assert not isinstance(make(traced, SHAPES[0]), MessageSpan)
+    assert not isinstance(make(traced, SHAPES[0]), LightSpan)
     traced.provider.shutdown()
 
 
 def test_exporters_that_are_not_opentelemetrys_by_grpc_are_left_alone() -> None:
-    assert taking_messages(OTLPSpanExporter) is MessageExporter
-    assert taking_messages(ByHttp) is ByHttp
+    assert taking_light_spans(OTLPSpanExporter) is LightSpanExporter
+    assert taking_light_spans(ByHttp) is ByHttp

@@ -1,0 +1,214 @@
+"""Light spans: they keep what they are told, and become messages only when they are exported.
+
+The SDK keeps a span in objects of its own, and its exporter turns them into messages, attribute by
+attribute. Nearly all of Forebay's spans need none of that: their attributes are known when they
+start and end. The SDK still samples, batches and sends them, and a span that a handler adds to
+becomes one of the SDK's.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from opentelemetry.sdk import trace as sdk
+from opentelemetry.sdk.util.instrumentation import InstrumentationScope
+from opentelemetry.trace import (
+    Link,
+    NonRecordingSpan,
+    Span,
+    SpanContext,
+    TraceState,
+)
+
+from forebay_backends.telemetry.ending_span import finish
+from forebay_backends.telemetry.providers import Provider
+from forebay_backends.telemetry.span_encoding import EndedSpan, SpanEncoder
+from forebay_backends.telemetry.span_maker import Attributes, SpanMaker
+from forebay_backends.telemetry.span_shapes import Shape
+from forebay_backends.telemetry.trace_context import ParentContext, TraceContext
+
+
+class LightSpans(SpanMaker):
+    """Makes light spans, for a provider's only processor, whose exporter takes them.
+
+    Only for a sampler that is known. If the provider gets further processors, which expect the
+    SDK's spans, it makes those.
+    """
+
+    def __init__(self, tracer: Any, provider: Provider, scope: InstrumentationScope) -> None:
+        super().__init__(tracer, provider.id_generator)
+        self._provider = provider
+        self._scope = scope
+        self._new_trace_id = provider.id_generator.generate_trace_id
+        self._new_span_id = provider.id_generator.generate_span_id
+        self._limits = sdk.SpanLimits()
+        self.encoder = SpanEncoder(provider.resource, scope)
+        self.growing = threading.Lock()
+        self.on_end: Callable[[Any], None] = provider.processors[0].on_end
+
+    def start(
+        self,
+        shape: Shape,
+        parent: ParentContext | None,
+        attributes: Attributes,
+        links: Sequence[Link] = (),
+        *,
+        drawn: int | None = None,
+        is_sampled: bool = False,
+    ) -> Span:
+        if not self._provider.takes_light_spans:
+            return super().start(
+                shape, parent, attributes, links, drawn=drawn, is_sampled=is_sampled
+            )
+        if parent is None:
+            trace_id = drawn or self._new_trace_id()
+            beginning = f"00-{trace_id:032x}-"
+            is_sampled = is_sampled or not self.sampler.drops(trace_id)
+        else:
+            beginning = parent.traceparent[:36]
+            if drawn is not None:
+                is_sampled = not self.sampler.drops(drawn)
+            else:
+                is_sampled = is_sampled or self.sampler.samples(parent)
+        traceparent = f"{beginning}{self._new_span_id():016x}-{is_sampled:02x}"
+        if is_sampled:
+            return LightSpan(self, shape, traceparent, parent, attributes, links)
+        state = None if parent is None else parent.state
+        return NonRecordingSpan(TraceContext(traceparent, state, is_remote=False).span_context)
+
+    def context(self, span: Span) -> ParentContext:
+        return span if type(span) is LightSpan else super().context(span)
+
+    def grown(self, shape: Shape, begun_ns: int, **fields: Any) -> Span:
+        """A span of the SDK with these fields."""
+        span = _GrownSpan(
+            shape.name,
+            kind=shape.kind,
+            resource=self._provider.resource,
+            span_processor=self._provider.processors[0],
+            limits=self._limits,
+            instrumentation_scope=self._scope,
+            record_exception=False,
+            **fields,
+        )
+        span.start(begun_ns)
+        return span
+
+
+class _GrownSpan(sdk.Span):
+    """The SDK's own class is only for its tracers, which would draw other ids."""
+
+
+class LightSpan(Span):
+    """A sampled span, and its context for the spans below."""
+
+    is_remote = False
+
+    def __init__(
+        self,
+        spans: LightSpans,
+        shape: Shape,
+        traceparent: str,
+        parent: ParentContext | None,
+        attributes: Attributes,
+        links: Sequence[Link],
+    ) -> None:
+        self._spans = spans
+        self._shape = shape
+        self.traceparent = traceparent
+        self._parent = parent
+        self._attributes = attributes
+        self._links = links
+        self._begun_ns = time.time_ns()
+        self._has_ended = False
+        self._grown: Span | None = None
+
+    @property
+    def state(self) -> TraceState | None:
+        return None if self._parent is None else self._parent.state
+
+    @property
+    def span_context(self) -> SpanContext:
+        return TraceContext(self.traceparent, self.state, is_remote=False).span_context
+
+    def finish(self, attributes: Attributes, *, failed: bool) -> None:
+        """Adds attributes and ends the span, with an error if it `failed`."""
+        if self._has_ended:
+            return
+        if self._grown is not None:
+            finish(self._grown, attributes, failed=failed)
+            return
+        self._has_ended = True
+        spans = self._spans
+        spans.on_end(
+            EndedSpan(
+                spans.encoder,
+                self._shape,
+                self.traceparent,
+                self._parent,
+                self._begun_ns,
+                time.time_ns(),
+                self._attributes,
+                attributes,
+                self._links,
+                failed,
+            )
+        )
+
+    def end(self, end_time: int | None = None) -> None:
+        if end_time is None and self._grown is None:
+            self.finish({}, failed=False)
+        else:
+            self._sdk().end(end_time)
+
+    def get_span_context(self) -> SpanContext:
+        return self.span_context
+
+    def is_recording(self) -> bool:
+        return not self._has_ended and (self._grown is None or self._grown.is_recording())
+
+    def _sdk(self) -> Span:
+        """The span of the SDK that this one becomes; after its end, one that records nothing."""
+        with self._spans.growing:
+            if self._has_ended:
+                return NonRecordingSpan(self.span_context)
+            if self._grown is None:
+                self._grown = self._spans.grown(
+                    self._shape,
+                    self._begun_ns,
+                    context=self.span_context,
+                    parent=None if self._parent is None else self._parent.span_context,
+                    attributes={**self._shape.attributes, **self._attributes},
+                    links=self._links,
+                )
+            return self._grown
+
+    def set_attributes(self, attributes: Any) -> None:
+        self._sdk().set_attributes(attributes)
+
+    def set_attribute(self, key: str, value: Any) -> None:
+        self._sdk().set_attribute(key, value)
+
+    def add_event(self, name: str, *arguments: Any, **options: Any) -> None:
+        self._sdk().add_event(name, *arguments, **options)
+
+    def add_link(self, context: SpanContext, attributes: Any = None) -> None:
+        self._sdk().add_link(context, attributes)
+
+    def update_name(self, name: str) -> None:
+        self._sdk().update_name(name)
+
+    def set_status(self, status: Any, description: str | None = None) -> None:
+        self._sdk().set_status(status, description)
+
+    def record_exception(self, exception: BaseException, *arguments: Any, **options: Any) -> None:
+        self._sdk().record_exception(exception, *arguments, **options)
+
+    def __getattr__(self, name: str) -> Any:
+        """The further attributes of the SDK's spans, such as `status`."""
+        if name.startswith("_"):
+            raise AttributeError(name)
+        return getattr(self._sdk(), name)

@@ -1,0 +1,188 @@
+"""Encodes spans as OTLP messages. Pure.
+
+The encoding of a protobuf message is that of its fields, one after another, in any order; of a
+field that comes twice, the last one counts (<https://protobuf.dev/programming-guides/encoding/>).
+So the fields that all spans of a shape have are encoded once, by protobuf, and the others follow.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from struct import Struct
+from typing import Any, ClassVar
+
+from opentelemetry.exporter.otlp.proto.common.trace_encoder import encode_spans
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
+from opentelemetry.proto.common.v1.common_pb2 import AnyValue, KeyValue
+from opentelemetry.proto.trace.v1.trace_pb2 import ResourceSpans, ScopeSpans, SpanFlags, Status
+from opentelemetry.proto.trace.v1.trace_pb2 import Span as Message
+from opentelemetry.sdk import trace as sdk
+from opentelemetry.sdk.resources import Resource
+from opentelemetry.sdk.util.instrumentation import InstrumentationScope
+from opentelemetry.trace import Link, SpanContext, SpanKind, TraceFlags
+
+from forebay_backends.telemetry.span_shapes import Shape
+from forebay_backends.telemetry.trace_context import ParentContext
+
+Attributes = Mapping[str, str | int]
+
+_LOCAL = SpanFlags.SPAN_FLAGS_CONTEXT_HAS_IS_REMOTE_MASK
+_REMOTE = _LOCAL | SpanFlags.SPAN_FLAGS_CONTEXT_IS_REMOTE_MASK
+_KINDS = {
+    SpanKind.SERVER: Message.SPAN_KIND_SERVER,
+    SpanKind.PRODUCER: Message.SPAN_KIND_PRODUCER,
+    SpanKind.CONSUMER: Message.SPAN_KIND_CONSUMER,
+}
+_VARINT, _FIXED64, _LENGTH_DELIMITED = 0, 1, 2
+"""Types of encoded fields."""
+_CACHED_ATTRIBUTES = 512
+
+
+class _Sampled:
+    """All that OpenTelemetry's processor looks for in the context of a span that has ended."""
+
+    trace_flags = TraceFlags(TraceFlags.SAMPLED)
+
+
+@dataclass(slots=True)
+class EndedSpan:
+    """A sampled span that waits for its export; times in ns since 1970."""
+
+    context: ClassVar = _Sampled
+    encoder: SpanEncoder
+    shape: Shape
+    traceparent: str
+    parent: ParentContext | None
+    begun_ns: int
+    ended_ns: int
+    attributes: Attributes
+    last_attributes: Attributes
+    """Those that the span got at its end."""
+    links: Sequence[Link]
+    failed: bool
+
+
+class SpanEncoder:
+    """Encodes the spans of one resource and scope."""
+
+    def __init__(self, resource: Resource, scope: InstrumentationScope) -> None:
+        example = sdk.ReadableSpan(
+            "", SpanContext(1, 1, False), resource=resource, instrumentation_scope=scope
+        )
+        (envelope,) = encode_spans([example]).resource_spans
+        (scope_spans,) = envelope.scope_spans
+        del scope_spans.spans[:]
+        del envelope.scope_spans[:]
+        self._scope = scope_spans.SerializeToString()
+        self._resource = envelope.SerializeToString()
+        self._templates: dict[Shape, bytes] = {}
+        self._last_links: tuple[Sequence[Link], bytes] = (), b""
+
+    def request(self, spans: Iterable[EndedSpan]) -> bytes:
+        """An encoded `ExportTraceServiceRequest` with these spans."""
+        encoded = (_nested(_SPANS, self._span(span)) for span in spans)
+        of_scope = _nested(_SCOPE_SPANS, self._scope + b"".join(encoded))
+        return _nested(_RESOURCE_SPANS, self._resource + of_scope)
+
+    def _span(self, span: EndedSpan) -> bytes:
+        context, parent = span.traceparent, span.parent
+        fields = [
+            self._templates.get(span.shape) or self._template(span.shape),
+            _TRACE_ID + bytes.fromhex(context[3:35]),
+            _SPAN_ID + bytes.fromhex(context[36:52]),
+            _TIMES.pack(_START_TIME, span.begun_ns, _END_TIME, span.ended_ns),
+        ]
+        if parent is not None:
+            fields.append(_PARENT_SPAN_ID + bytes.fromhex(parent.traceparent[36:52]))
+            if parent.is_remote:
+                fields.append(_REMOTE_FLAGS)
+            if parent.state:
+                fields.append(_nested(_TRACE_STATE, parent.state.to_header().encode()))
+        fields += [_attribute(_ATTRIBUTES, *one) for one in span.attributes.items()]
+        fields += [_attribute(_ATTRIBUTES, *one) for one in span.last_attributes.items()]
+        if span.links:
+            fields.append(self._links(span.links))
+        if span.failed:
+            fields.append(_FAILED)
+        return b"".join(fields)
+
+    def _template(self, shape: Shape) -> bytes:
+        """The fields that all spans of that shape have."""
+        common = Message(name=shape.name, kind=_KINDS[shape.kind], flags=_LOCAL, status=Status())
+        attributes = (_attribute(_ATTRIBUTES, *one) for one in shape.attributes.items())
+        encoded = common.SerializeToString() + b"".join(attributes)
+        return self._templates.setdefault(shape, encoded)
+
+    def _links(self, links: Sequence[Link]) -> bytes:
+        """The calls of a batch have the same links."""
+        last, encoded = self._last_links
+        if last is not links:
+            encoded = b"".join(_nested(_LINKS, _link(link)) for link in links)
+            self._last_links = links, encoded
+        return encoded
+
+
+def _link(link: Link) -> bytes:
+    message = Message.Link(
+        trace_id=link.context.trace_id.to_bytes(16),
+        span_id=link.context.span_id.to_bytes(8),
+        flags=_REMOTE if link.context.is_remote else _LOCAL,
+    )
+    attributes: Any = link.attributes or {}  # our own, which are plain text
+    encoded = (_attribute(_LINK_ATTRIBUTES, *one) for one in attributes.items())
+    return message.SerializeToString() + b"".join(encoded)
+
+
+@lru_cache(_CACHED_ATTRIBUTES)
+def _attribute(tag: bytes, key: str, value: str | int) -> bytes:
+    """Cached, because most attributes are the same for many spans."""
+    if isinstance(value, str):
+        text = _nested(_STRING_VALUE, value.encode())
+    else:
+        text = _INT_VALUE + _varint(value)
+    return _nested(tag, _nested(_KEY, key.encode()) + _nested(_VALUE, text))
+
+
+def _tag(field: int, kind: int) -> bytes:
+    return _varint(field << 3 | kind)
+
+
+def _nested(tag: bytes, payload: bytes) -> bytes:
+    """A field of bytes, text or a message."""
+    return tag + _varint(len(payload)) + payload
+
+
+def _varint(number: int) -> bytes:
+    """Encodes a number that is not negative."""
+    encoded = bytearray()
+    while number > 127:
+        encoded.append(number & 127 | 128)
+        number >>= 7
+    encoded.append(number)
+    return bytes(encoded)
+
+
+_RESOURCE_SPANS = _tag(ExportTraceServiceRequest.RESOURCE_SPANS_FIELD_NUMBER, _LENGTH_DELIMITED)
+_SCOPE_SPANS = _tag(ResourceSpans.SCOPE_SPANS_FIELD_NUMBER, _LENGTH_DELIMITED)
+_SPANS = _tag(ScopeSpans.SPANS_FIELD_NUMBER, _LENGTH_DELIMITED)
+_ATTRIBUTES = _tag(Message.ATTRIBUTES_FIELD_NUMBER, _LENGTH_DELIMITED)
+_LINK_ATTRIBUTES = _tag(Message.Link.ATTRIBUTES_FIELD_NUMBER, _LENGTH_DELIMITED)
+_LINKS = _tag(Message.LINKS_FIELD_NUMBER, _LENGTH_DELIMITED)
+_TRACE_STATE = _tag(Message.TRACE_STATE_FIELD_NUMBER, _LENGTH_DELIMITED)
+_KEY = _tag(KeyValue.KEY_FIELD_NUMBER, _LENGTH_DELIMITED)
+_VALUE = _tag(KeyValue.VALUE_FIELD_NUMBER, _LENGTH_DELIMITED)
+_STRING_VALUE = _tag(AnyValue.STRING_VALUE_FIELD_NUMBER, _LENGTH_DELIMITED)
+_INT_VALUE = _tag(AnyValue.INT_VALUE_FIELD_NUMBER, _VARINT)
+
+# Fields of one length, up to their values.
+_TRACE_ID = _tag(Message.TRACE_ID_FIELD_NUMBER, _LENGTH_DELIMITED) + b"\x10"
+_SPAN_ID = _tag(Message.SPAN_ID_FIELD_NUMBER, _LENGTH_DELIMITED) + b"\x08"
+_PARENT_SPAN_ID = _tag(Message.PARENT_SPAN_ID_FIELD_NUMBER, _LENGTH_DELIMITED) + b"\x08"
+_START_TIME = _tag(Message.START_TIME_UNIX_NANO_FIELD_NUMBER, _FIXED64)
+_END_TIME = _tag(Message.END_TIME_UNIX_NANO_FIELD_NUMBER, _FIXED64)
+_TIMES = Struct("<cQcQ")
+
+_REMOTE_FLAGS = Message(flags=_REMOTE).SerializeToString()
+_FAILED = Message(status=Status(code=Status.STATUS_CODE_ERROR)).SerializeToString()
