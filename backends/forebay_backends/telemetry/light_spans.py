@@ -20,7 +20,6 @@ from opentelemetry.trace import (
     NonRecordingSpan,
     Span,
     SpanContext,
-    TraceState,
 )
 
 from forebay_backends.telemetry.ending_span import finish
@@ -64,15 +63,16 @@ class LightSpans(SpanMaker):
                 shape, parent, attributes, links, drawn=drawn, is_sampled=is_sampled
             )
         if parent is None:
-            trace_id = drawn or self._new_trace_id()
+            trace_id = self._new_trace_id() if drawn is None else drawn
             beginning = f"00-{trace_id:032x}-"
-            is_sampled = is_sampled or not self.sampler.drops(trace_id)
         else:
             beginning = parent.traceparent[:36]
-            if drawn is not None:
-                is_sampled = not self.sampler.drops(drawn)
-            else:
-                is_sampled = is_sampled or self.sampler.samples(parent)
+        if drawn is not None or type(parent) is LightSpan:
+            is_sampled = True
+        elif parent is not None:
+            is_sampled = is_sampled or self.sampler.samples(parent)
+        else:
+            is_sampled = is_sampled or not self.sampler.drops(trace_id)
         traceparent = f"{beginning}{self._new_span_id():016x}-{is_sampled:02x}"
         if is_sampled:
             return LightSpan(self, shape, traceparent, parent, attributes, links)
@@ -106,6 +106,7 @@ class LightSpan(Span):
     """A sampled span, and its context for the spans below."""
 
     is_remote = False
+    is_sampled = True
 
     def __init__(
         self,
@@ -119,16 +120,13 @@ class LightSpan(Span):
         self._spans = spans
         self._shape = shape
         self.traceparent = traceparent
+        self.state = None if parent is None else parent.state
         self._parent = parent
         self._attributes = attributes
         self._links = links
         self._begun_ns = time.time_ns()
         self._has_ended = False
         self._grown: Span | None = None
-
-    @property
-    def state(self) -> TraceState | None:
-        return None if self._parent is None else self._parent.state
 
     @property
     def span_context(self) -> SpanContext:

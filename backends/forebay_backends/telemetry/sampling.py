@@ -22,7 +22,7 @@ from opentelemetry.sdk.trace.sampling import (
     TraceIdRatioBased,
 )
 
-from forebay_backends.telemetry.trace_context import ParentContext, is_sampled, trace_id_of
+from forebay_backends.telemetry.trace_context import ParentContext, trace_id_of
 
 NOTHING = Context()
 
@@ -60,7 +60,7 @@ class DecidedSampler(Sampler):
     def samples(self, parent: ParentContext) -> bool:
         """Whether a span below `parent` is sampled; only for a sampler that is known."""
         if self._follows_parent:
-            return is_sampled(parent.traceparent)
+            return parent.is_sampled
         return not self.drops(trace_id_of(parent.traceparent))
 
     def drops(self, trace_id: int) -> bool:

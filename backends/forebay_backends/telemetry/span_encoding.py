@@ -37,7 +37,8 @@ _KINDS = {
 }
 _VARINT, _FIXED64, _LENGTH_DELIMITED = 0, 1, 2
 """Types of encoded fields."""
-_CACHED_ATTRIBUTES = 512
+_CACHED = 512
+"""How many parts of each kind are kept: few keys, lengths and numbers come again and again."""
 
 
 class _Sampled:
@@ -82,26 +83,33 @@ class SpanEncoder:
 
     def request(self, spans: Iterable[EndedSpan]) -> bytes:
         """An encoded `ExportTraceServiceRequest` with these spans."""
-        encoded = (_nested(_SPANS, self._span(span)) for span in spans)
-        of_scope = _nested(_SCOPE_SPANS, self._scope + b"".join(encoded))
+        fields = [self._scope]
+        for span in spans:
+            encoded = self._span(span)
+            fields += _SPANS, _varint(len(encoded)), encoded
+        of_scope = _nested(_SCOPE_SPANS, b"".join(fields))
         return _nested(_RESOURCE_SPANS, self._resource + of_scope)
 
     def _span(self, span: EndedSpan) -> bytes:
-        context, parent = span.traceparent, span.parent
+        shape, context, parent = span.shape, span.traceparent, span.parent
+        trace_id, span_id = bytes.fromhex(context[3:35]), bytes.fromhex(context[36:52])
         fields = [
-            self._templates.get(span.shape) or self._template(span.shape),
-            _TRACE_ID + bytes.fromhex(context[3:35]),
-            _SPAN_ID + bytes.fromhex(context[36:52]),
+            self._templates.get(shape) or self._template(shape),
+            _TRACE_ID,
+            trace_id,
+            _SPAN_ID,
+            span_id,
             _TIMES.pack(_START_TIME, span.begun_ns, _END_TIME, span.ended_ns),
         ]
         if parent is not None:
-            fields.append(_PARENT_SPAN_ID + bytes.fromhex(parent.traceparent[36:52]))
+            fields += _PARENT_SPAN_ID, bytes.fromhex(parent.traceparent[36:52])
             if parent.is_remote:
                 fields.append(_REMOTE_FLAGS)
             if parent.state:
                 fields.append(_nested(_TRACE_STATE, parent.state.to_header().encode()))
-        fields += [_attribute(_ATTRIBUTES, *one) for one in span.attributes.items()]
-        fields += [_attribute(_ATTRIBUTES, *one) for one in span.last_attributes.items()]
+        for attributes in (span.attributes, span.last_attributes):
+            for key, value in attributes.items():
+                fields += _attribute(_ATTRIBUTES, key, value)
         if span.links:
             fields.append(self._links(span.links))
         if span.failed:
@@ -111,9 +119,8 @@ class SpanEncoder:
     def _template(self, shape: Shape) -> bytes:
         """The fields that all spans of that shape have."""
         common = Message(name=shape.name, kind=_KINDS[shape.kind], flags=_LOCAL, status=Status())
-        attributes = (_attribute(_ATTRIBUTES, *one) for one in shape.attributes.items())
-        encoded = common.SerializeToString() + b"".join(attributes)
-        return self._templates.setdefault(shape, encoded)
+        attributes = _attributes(_ATTRIBUTES, shape.attributes)
+        return self._templates.setdefault(shape, common.SerializeToString() + attributes)
 
     def _links(self, links: Sequence[Link]) -> bytes:
         """The calls of a batch have the same links."""
@@ -131,18 +138,33 @@ def _link(link: Link) -> bytes:
         flags=_REMOTE if link.context.is_remote else _LOCAL,
     )
     attributes: Any = link.attributes or {}  # our own, which are plain text
-    encoded = (_attribute(_LINK_ATTRIBUTES, *one) for one in attributes.items())
-    return message.SerializeToString() + b"".join(encoded)
+    return message.SerializeToString() + _attributes(_LINK_ATTRIBUTES, attributes)
 
 
-@lru_cache(_CACHED_ATTRIBUTES)
-def _attribute(tag: bytes, key: str, value: str | int) -> bytes:
-    """Cached, because most attributes are the same for many spans."""
+def _attributes(tag: bytes, attributes: Attributes) -> bytes:
+    return b"".join(part for one in attributes.items() for part in _attribute(tag, *one))
+
+
+def _attribute(tag: bytes, key: str, value: str | int) -> tuple[bytes, bytes]:
     if isinstance(value, str):
-        text = _nested(_STRING_VALUE, value.encode())
-    else:
-        text = _INT_VALUE + _varint(value)
-    return _nested(tag, _nested(_KEY, key.encode()) + _nested(_VALUE, text))
+        text = value.encode()
+        return _before_text(tag, key, len(text)), text
+    return _number(tag, key, value), b""
+
+
+@lru_cache(_CACHED)
+def _before_text(tag: bytes, key: str, length: int) -> bytes:
+    """The field of an attribute with a text of that length in UTF-8, up to the text."""
+    text = _nested(_STRING_VALUE, bytes(length))
+    field = _nested(tag, _nested(_KEY, key.encode()) + _nested(_VALUE, text))
+    return field[: len(field) - length]
+
+
+@lru_cache(_CACHED)
+def _number(tag: bytes, key: str, value: int) -> bytes:
+    """The field of an attribute with a number that is not negative."""
+    number = _INT_VALUE + _varint(value)
+    return _nested(tag, _nested(_KEY, key.encode()) + _nested(_VALUE, number))
 
 
 def _tag(field: int, kind: int) -> bytes:
@@ -154,6 +176,7 @@ def _nested(tag: bytes, payload: bytes) -> bytes:
     return tag + _varint(len(payload)) + payload
 
 
+@lru_cache(_CACHED)
 def _varint(number: int) -> bytes:
     """Encodes a number that is not negative."""
     encoded = bytearray()

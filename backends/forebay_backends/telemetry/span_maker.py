@@ -44,7 +44,8 @@ class SpanMaker:
         """Starts a span; one that records nothing if it is not sampled.
 
         The sampler decides, unless `is_sampled` says so already. It decides as if a trace with the
-        id `drawn` began, if that is given; without a parent, this one begins.
+        id `drawn`, which it does not drop, began, if that is given; without a parent, this one
+        begins.
         """
         context = NOTHING
         if parent is not None:

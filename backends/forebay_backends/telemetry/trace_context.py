@@ -35,6 +35,9 @@ class ParentContext(Protocol):
     def state(self) -> TraceState | None: ...
 
     @property
+    def is_sampled(self) -> bool: ...
+
+    @property
     def is_remote(self) -> bool:
         """Whether the span is another process's."""
 
@@ -53,7 +56,7 @@ class TraceContext(NamedTuple):
 
     @property
     def is_sampled(self) -> bool:
-        return is_sampled(self.traceparent)
+        return self.traceparent[-1] in "13579bdf"
 
     def unsampled_child(self, span_id: int) -> TraceContext:
         """The context of a span of this process below this one, which is not sampled."""
@@ -73,25 +76,22 @@ class TraceContext(NamedTuple):
         )
 
 
-def is_sampled(traceparent: str) -> bool:
-    return traceparent[-1] in "13579bdf"
-
-
 def trace_id_of(traceparent: str) -> int:
     return int(traceparent[3:35], 16)
 
 
 def remote_context(metadata: Pairs) -> TraceContext | None:
     """The trace context in metadata; None if there is none, or it is invalid."""
-    parents, states = [], []
+    text, states = None, []
     for key, value in metadata:
         if key == TRACEPARENT:
-            parents.append(value)
+            if text is not None or not isinstance(value, str):
+                return None
+            text = value
         elif key == TRACESTATE and isinstance(value, str):
             states.append(value)
-    if len(parents) != 1 or not isinstance(parents[0], str):
+    if text is None:
         return None
-    text = parents[0]
     if not _VALID.fullmatch(text):
         parts = trace_parts(text)
         text = "" if parts is None else "00-{}-{}-{}".format(*parts)
