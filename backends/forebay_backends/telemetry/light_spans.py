@@ -1,9 +1,9 @@
-"""Light spans: they keep what they are told, and become messages only when they are exported.
+"""Light spans: they keep what they are told, and become messages when they end.
 
 The SDK keeps a span in objects of its own, and its exporter turns them into messages, attribute by
 attribute. Nearly all of Forebay's spans need none of that: their attributes are known when they
-start and end. The SDK still samples, batches and sends them, and a span that a handler adds to
-becomes one of the SDK's.
+start and end. The SDK still samples, batches and sends them, and a span that gets anything else
+meanwhile becomes one of the SDK's.
 """
 
 from __future__ import annotations
@@ -23,10 +23,12 @@ from opentelemetry.trace import (
 )
 
 from forebay_backends.telemetry.ending_span import finish
+from forebay_backends.telemetry.light_rpc import LightRpc
 from forebay_backends.telemetry.providers import Provider
-from forebay_backends.telemetry.span_encoding import EndedSpan, SpanEncoder
+from forebay_backends.telemetry.rpc_span import RpcSpan
+from forebay_backends.telemetry.span_encoding import SpanEncoder
 from forebay_backends.telemetry.span_maker import Attributes, SpanMaker
-from forebay_backends.telemetry.span_shapes import Shape
+from forebay_backends.telemetry.span_shapes import Shape, server_shape
 from forebay_backends.telemetry.trace_context import ParentContext, TraceContext
 
 
@@ -44,9 +46,19 @@ class LightSpans(SpanMaker):
         self._new_trace_id = provider.id_generator.generate_trace_id
         self._new_span_id = provider.id_generator.generate_span_id
         self._limits = sdk.SpanLimits()
-        self.encoder = SpanEncoder(provider.resource, scope)
+        self._encoder = SpanEncoder()
+        self._on_end: Callable[[Any], None] = provider.processors[0].on_end
         self.growing = threading.Lock()
-        self.on_end: Callable[[Any], None] = provider.processors[0].on_end
+        provider.exporters[0].set_origin(provider.resource, scope)
+
+    def rpc(self, method: str, parent: ParentContext | None, drawn: int | None) -> RpcSpan:
+        if not self._provider.takes_light_spans:
+            return super().rpc(method, parent, drawn)
+        traceparent = self._new_context(parent, drawn)
+        if traceparent.endswith("01"):
+            return LightRpc(self, server_shape(method), traceparent, parent)
+        state = None if parent is None else parent.state
+        return RpcSpan(TraceContext(traceparent, state, is_remote=False))
 
     def start(
         self,
@@ -62,37 +74,73 @@ class LightSpans(SpanMaker):
             return super().start(
                 shape, parent, attributes, links, drawn=drawn, is_sampled=is_sampled
             )
-        if parent is None:
-            trace_id = self._new_trace_id() if drawn is None else drawn
-            beginning = f"00-{trace_id:032x}-"
-        else:
-            beginning = parent.traceparent[:36]
-        if drawn is not None or type(parent) is LightSpan:
-            is_sampled = True
-        elif parent is not None:
-            is_sampled = is_sampled or self.sampler.samples(parent)
-        else:
-            is_sampled = is_sampled or not self.sampler.drops(trace_id)
-        traceparent = f"{beginning}{self._new_span_id():016x}-{is_sampled:02x}"
-        if is_sampled:
+        traceparent = self._new_context(parent, drawn, is_sampled=is_sampled)
+        if traceparent.endswith("01"):
             return LightSpan(self, shape, traceparent, parent, attributes, links)
         state = None if parent is None else parent.state
         return NonRecordingSpan(TraceContext(traceparent, state, is_remote=False).span_context)
 
+    def _new_context(
+        self, parent: ParentContext | None, drawn: int | None, *, is_sampled: bool = False
+    ) -> str:
+        """The `traceparent` of a new span."""
+        if parent is None:
+            trace_id = self._new_trace_id() if drawn is None else drawn
+            beginning = f"00-{trace_id:032x}-"
+            is_sampled = is_sampled or drawn is not None or not self.sampler.drops(trace_id)
+        else:
+            beginning = parent.traceparent[:36]
+            is_sampled = is_sampled or drawn is not None or self.sampler.samples(parent)
+        return f"{beginning}{self._new_span_id():016x}-{'01' if is_sampled else '00'}"
+
+    def below(self, traceparent: str) -> str:
+        """The `traceparent` of a new span below a sampled one of this process."""
+        return f"{traceparent[:36]}{self._new_span_id():016x}-01"
+
+    def end(
+        self,
+        shape: Shape,
+        traceparent: str,
+        parent: ParentContext | None,
+        begun_ns: int,
+        attributes: Attributes,
+        links: Sequence[Link] = (),
+        *,
+        failed: bool,
+    ) -> None:
+        """Exports a span that ends now."""
+        ended_ns = time.time_ns()
+        self._on_end(
+            self._encoder.span(
+                shape, traceparent, parent, begun_ns, ended_ns, attributes, links, failed=failed
+            )
+        )
+
     def context(self, span: Span) -> ParentContext:
         return span if type(span) is LightSpan else super().context(span)
 
-    def grown(self, shape: Shape, begun_ns: int, **fields: Any) -> Span:
-        """A span of the SDK with these fields."""
+    def grown(
+        self,
+        shape: Shape,
+        context: ParentContext,
+        parent: ParentContext | None,
+        begun_ns: int,
+        attributes: Attributes,
+        links: Sequence[Link] = (),
+    ) -> Span:
+        """The span of the SDK that a light one becomes."""
         span = _GrownSpan(
             shape.name,
+            context.span_context,
+            None if parent is None else parent.span_context,
             kind=shape.kind,
             resource=self._provider.resource,
             span_processor=self._provider.processors[0],
             limits=self._limits,
             instrumentation_scope=self._scope,
             record_exception=False,
-            **fields,
+            attributes={**shape.attributes, **attributes},
+            links=links,
         )
         span.start(begun_ns)
         return span
@@ -140,20 +188,16 @@ class LightSpan(Span):
             finish(self._grown, attributes, failed=failed)
             return
         self._has_ended = True
-        spans = self._spans
-        spans.on_end(
-            EndedSpan(
-                spans.encoder,
-                self._shape,
-                self.traceparent,
-                self._parent,
-                self._begun_ns,
-                time.time_ns(),
-                self._attributes,
-                attributes,
-                self._links,
-                failed,
-            )
+        if self._attributes:
+            attributes = {**self._attributes, **attributes}
+        self._spans.end(
+            self._shape,
+            self.traceparent,
+            self._parent,
+            self._begun_ns,
+            attributes,
+            self._links,
+            failed=failed,
         )
 
     def end(self, end_time: int | None = None) -> None:
@@ -175,12 +219,7 @@ class LightSpan(Span):
                 return NonRecordingSpan(self.span_context)
             if self._grown is None:
                 self._grown = self._spans.grown(
-                    self._shape,
-                    self._begun_ns,
-                    context=self.span_context,
-                    parent=None if self._parent is None else self._parent.span_context,
-                    attributes={**self._shape.attributes, **self._attributes},
-                    links=self._links,
+                    self._shape, self, self._parent, self._begun_ns, self._attributes, self._links
                 )
             return self._grown
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 from opentelemetry.sdk.resources import SERVICE_NAME, Resource
 from opentelemetry.sdk.trace import SpanProcessor, TracerProvider
@@ -20,6 +21,7 @@ class Provider(TracerProvider):
         if str(resource.attributes.get(SERVICE_NAME, "")).startswith("unknown_service"):
             resource = resource.merge(Resource({SERVICE_NAME: service}))
         super().__init__(resource=resource)
+        self.exporters: Sequence[Any] = exporters
         self.processors: list[SpanProcessor] = []
         for exporter in exporters:
             self.add_span_processor(BatchSpanProcessor(exporter))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from opentelemetry.sdk.trace.id_generator import IdGenerator
 from opentelemetry.trace import Span
 
@@ -18,7 +20,6 @@ from forebay_backends.telemetry.span_fields import (
     add_item,
     end_span,
 )
-from forebay_backends.telemetry.span_maker import SpanMaker
 from forebay_backends.telemetry.span_shapes import producer_shape
 from forebay_backends.telemetry.trace_context import (
     ParentContext,
@@ -27,6 +28,9 @@ from forebay_backends.telemetry.trace_context import (
     put_context,
     remote_context,
 )
+
+if TYPE_CHECKING:
+    from forebay_backends.telemetry.span_maker import SpanMaker
 
 
 class RpcSpan:
@@ -43,7 +47,7 @@ class RpcSpan:
         self, queue: str, metadata: call_pb2.Metadata, *, is_ephemeral: bool = False
     ) -> None:
         """Puts the trace context into the metadata for the worker."""
-        put_context(metadata, self._context)
+        put_context(metadata, self.traceparent, self._context.state)
 
     def sent(self) -> None:
         """The call was accepted and its message sent."""
@@ -78,7 +82,7 @@ class UnsampledRoot(RpcSpan):
             trace_id, span_id = self._ids.generate_trace_id(), self._ids.generate_span_id()
             context = own_context(trace_id, span_id, is_sampled=False)
             name_trace(context.traceparent)
-            put_context(metadata, context)
+            put_context(metadata, context.traceparent, context.state)
 
 
 class SampledRpc(RpcSpan):
@@ -98,7 +102,8 @@ class SampledRpc(RpcSpan):
     ) -> None:
         """Starts the PRODUCER span, whose context goes to the worker."""
         self._producer = self._spans.start(producer_shape(queue), self._context, {})
-        put_context(metadata, self._spans.context(self._producer))
+        context = self._spans.context(self._producer)
+        put_context(metadata, context.traceparent, context.state)
 
     def sent(self) -> None:
         if self._producer is not None:
@@ -119,9 +124,14 @@ class SampledRpc(RpcSpan):
     def end(self, call_id: str, code: str, tenant: str = "") -> None:
         if self._producer is not None:
             finish(self._producer, {}, failed=True)
-        attributes = {STATUS_CODE: code}
-        if call_id:
-            attributes[CALL_ID] = call_id
-        if tenant:
-            attributes[TENANT] = tenant
-        end_span(self._span, self._items, code, attributes)
+        end_span(self._span, self._items, code, end_attributes(call_id, code, tenant))
+
+
+def end_attributes(call_id: str, code: str, tenant: str) -> dict[str, str]:
+    """The attributes that a SERVER span gets at its end."""
+    attributes = {STATUS_CODE: code}
+    if call_id:
+        attributes[CALL_ID] = call_id
+    if tenant:
+        attributes[TENANT] = tenant
+    return attributes

@@ -8,10 +8,9 @@ So the fields that all spans of a shape have are encoded once, by protobuf, and 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from functools import lru_cache
 from struct import Struct
-from typing import Any, ClassVar
+from typing import Any
 
 from opentelemetry.exporter.otlp.proto.common.trace_encoder import encode_spans
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
@@ -47,26 +46,14 @@ class _Sampled:
     trace_flags = TraceFlags(TraceFlags.SAMPLED)
 
 
-@dataclass(slots=True)
-class EndedSpan:
-    """A sampled span that waits for its export; times in ns since 1970."""
+class EncodedSpan(bytes):
+    """A sampled span that has ended, as a message."""
 
-    context: ClassVar = _Sampled
-    encoder: SpanEncoder
-    shape: Shape
-    traceparent: str
-    parent: ParentContext | None
-    begun_ns: int
-    ended_ns: int
-    attributes: Attributes
-    last_attributes: Attributes
-    """Those that the span got at its end."""
-    links: Sequence[Link]
-    failed: bool
+    context = _Sampled
 
 
-class SpanEncoder:
-    """Encodes the spans of one resource and scope."""
+class RequestEncoder:
+    """Encodes export requests with spans of one resource and scope."""
 
     def __init__(self, resource: Resource, scope: InstrumentationScope) -> None:
         example = sdk.ReadableSpan(
@@ -78,28 +65,43 @@ class SpanEncoder:
         del envelope.scope_spans[:]
         self._scope = scope_spans.SerializeToString()
         self._resource = envelope.SerializeToString()
-        self._templates: dict[Shape, bytes] = {}
-        self._last_links: tuple[Sequence[Link], bytes] = (), b""
 
-    def request(self, spans: Iterable[EndedSpan]) -> bytes:
-        """An encoded `ExportTraceServiceRequest` with these spans."""
+    def request(self, spans: Iterable[EncodedSpan]) -> bytes:
+        """An encoded `ExportTraceServiceRequest`."""
         fields = [self._scope]
         for span in spans:
-            encoded = self._span(span)
-            fields += _SPANS, _varint(len(encoded)), encoded
+            fields += _SPANS, _varint(len(span)), span
         of_scope = _nested(_SCOPE_SPANS, b"".join(fields))
         return _nested(_RESOURCE_SPANS, self._resource + of_scope)
 
-    def _span(self, span: EndedSpan) -> bytes:
-        shape, context, parent = span.shape, span.traceparent, span.parent
-        trace_id, span_id = bytes.fromhex(context[3:35]), bytes.fromhex(context[36:52])
+
+class SpanEncoder:
+    """Encodes spans."""
+
+    def __init__(self) -> None:
+        self._templates: dict[Shape, bytes] = {}
+        self._last_links: tuple[Sequence[Link], bytes] = (), b""
+
+    def span(
+        self,
+        shape: Shape,
+        traceparent: str,
+        parent: ParentContext | None,
+        begun_ns: int,
+        ended_ns: int,
+        attributes: Attributes,
+        links: Sequence[Link] = (),
+        *,
+        failed: bool,
+    ) -> EncodedSpan:
+        """Encodes a sampled span; times are in ns since 1970."""
         fields = [
             self._templates.get(shape) or self._template(shape),
             _TRACE_ID,
-            trace_id,
+            bytes.fromhex(traceparent[3:35]),
             _SPAN_ID,
-            span_id,
-            _TIMES.pack(_START_TIME, span.begun_ns, _END_TIME, span.ended_ns),
+            bytes.fromhex(traceparent[36:52]),
+            _TIMES.pack(_START_TIME, begun_ns, _END_TIME, ended_ns),
         ]
         if parent is not None:
             fields += _PARENT_SPAN_ID, bytes.fromhex(parent.traceparent[36:52])
@@ -107,20 +109,19 @@ class SpanEncoder:
                 fields.append(_REMOTE_FLAGS)
             if parent.state:
                 fields.append(_nested(_TRACE_STATE, parent.state.to_header().encode()))
-        for attributes in (span.attributes, span.last_attributes):
-            for key, value in attributes.items():
-                fields += _attribute(_ATTRIBUTES, key, value)
-        if span.links:
-            fields.append(self._links(span.links))
-        if span.failed:
+        _add_attributes(fields, _ATTRIBUTES, attributes)
+        if links:
+            fields.append(self._links(links))
+        if failed:
             fields.append(_FAILED)
-        return b"".join(fields)
+        return EncodedSpan(b"".join(fields))
 
     def _template(self, shape: Shape) -> bytes:
         """The fields that all spans of that shape have."""
         common = Message(name=shape.name, kind=_KINDS[shape.kind], flags=_LOCAL, status=Status())
-        attributes = _attributes(_ATTRIBUTES, shape.attributes)
-        return self._templates.setdefault(shape, common.SerializeToString() + attributes)
+        fields = [common.SerializeToString()]
+        _add_attributes(fields, _ATTRIBUTES, shape.attributes)
+        return self._templates.setdefault(shape, b"".join(fields))
 
     def _links(self, links: Sequence[Link]) -> bytes:
         """The calls of a batch have the same links."""
@@ -138,18 +139,18 @@ def _link(link: Link) -> bytes:
         flags=_REMOTE if link.context.is_remote else _LOCAL,
     )
     attributes: Any = link.attributes or {}  # our own, which are plain text
-    return message.SerializeToString() + _attributes(_LINK_ATTRIBUTES, attributes)
+    fields = [message.SerializeToString()]
+    _add_attributes(fields, _LINK_ATTRIBUTES, attributes)
+    return b"".join(fields)
 
 
-def _attributes(tag: bytes, attributes: Attributes) -> bytes:
-    return b"".join(part for one in attributes.items() for part in _attribute(tag, *one))
-
-
-def _attribute(tag: bytes, key: str, value: str | int) -> tuple[bytes, bytes]:
-    if isinstance(value, str):
-        text = value.encode()
-        return _before_text(tag, key, len(text)), text
-    return _number(tag, key, value), b""
+def _add_attributes(fields: list[bytes], tag: bytes, attributes: Attributes) -> None:
+    for key, value in attributes.items():
+        if isinstance(value, str):
+            text = value.encode()
+            fields += _before_text(tag, key, len(text)), text
+        else:
+            fields.append(_number(tag, key, value))
 
 
 @lru_cache(_CACHED)

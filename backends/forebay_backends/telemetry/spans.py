@@ -24,10 +24,9 @@ from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 from forebay.metadata import TRACEPARENT
 from forebay_backends.telemetry.attempt_span import TaskTrace
 from forebay_backends.telemetry.providers import Provider
-from forebay_backends.telemetry.rpc_span import RpcSpan, SampledRpc, UnsampledRoot
+from forebay_backends.telemetry.rpc_span import RpcSpan, UnsampledRoot
 from forebay_backends.telemetry.sampling import DecidedSampler
 from forebay_backends.telemetry.span_maker import SpanMaker
-from forebay_backends.telemetry.span_shapes import server_shape
 from forebay_backends.telemetry.trace_context import Pairs, TraceContext, remote_context
 
 _FLUSH_MS = 5000
@@ -75,10 +74,7 @@ class Tracing:
             drawn = self._new_trace_id()
             if self._sampler.drops(drawn):
                 return self._unsampled_root if parent is None else self._unsampled(parent)
-        span = self._spans.start(server_shape(method), parent, {}, drawn=drawn)
-        if span.is_recording():
-            return SampledRpc(self._spans, span)
-        return RpcSpan(self._spans.context(span))
+        return self._spans.rpc(method, parent, drawn)
 
     def _unsampled(self, parent: TraceContext) -> RpcSpan:
         """An unsampled RPC, for which the SDK makes no span: that takes longer than all of this."""

@@ -128,12 +128,12 @@ class UnsampledSpan(NonRecordingSpan):
         return text.span_context if _VALID.fullmatch(text.traceparent) else INVALID_SPAN_CONTEXT
 
 
-def put_context(metadata: call_pb2.Metadata, context: ParentContext) -> None:
+def put_context(metadata: call_pb2.Metadata, traceparent: str, state: TraceState | None) -> None:
     """Replaces the trace context in metadata."""
     entries = metadata.entries
     for index in range(len(entries) - 1, -1, -1):
         if entries[index].key in (TRACEPARENT, TRACESTATE):
             del entries[index]
-    entries.add(key=TRACEPARENT, value=context.traceparent.encode())
-    if context.state:
-        entries.add(key=TRACESTATE, value=context.state.to_header().encode())
+    entries.add(key=TRACEPARENT, value=traceparent.encode())
+    if state:
+        entries.add(key=TRACESTATE, value=state.to_header().encode())

@@ -12,9 +12,11 @@ from opentelemetry.exporter.otlp.proto.grpc.trace_exporter import OTLPSpanExport
 from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter as ByHttp
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from opentelemetry.sdk import trace as sdk
+from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor, SpanExporter, SpanExportResult
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from opentelemetry.sdk.trace.sampling import ALWAYS_ON, ParentBased
+from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 from opentelemetry.trace import (
     Link,
     Span,
@@ -61,6 +63,9 @@ class Kept(SpanExporter):
         self.takes_light_spans = takes_light_spans
         self._exporter = LightSpanExporter(endpoint="http://127.0.0.1:9", insecure=True)
         self.requests: list[ExportTraceServiceRequest] = []
+
+    def set_origin(self, resource: Resource, scope: InstrumentationScope) -> None:
+        self._exporter.set_origin(resource, scope)
 
     def export(self, spans: Sequence[sdk.ReadableSpan]) -> SpanExportResult:
         self.requests.append(self._exporter._translate_data(spans))

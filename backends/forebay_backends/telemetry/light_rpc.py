@@ -1,0 +1,106 @@
+"""The spans of a sampled RPC as light spans; see `light_spans.py`."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+from opentelemetry.trace import Span, SpanContext
+
+from forebay.metadata import TRACEPARENT
+from forebay.v1 import call_pb2
+from forebay_backends.telemetry.item_events import ItemEvents
+from forebay_backends.telemetry.rpc_span import RpcSpan, end_attributes
+from forebay_backends.telemetry.server_faults import SERVER_FAULTS
+from forebay_backends.telemetry.span_fields import LINK, add_item, end_span
+from forebay_backends.telemetry.span_maker import Attributes
+from forebay_backends.telemetry.span_shapes import Shape, producer_shape
+from forebay_backends.telemetry.trace_context import (
+    ParentContext,
+    TraceContext,
+    put_context,
+    remote_context,
+)
+
+if TYPE_CHECKING:
+    from forebay_backends.telemetry.light_spans import LightSpans
+
+_NONE: Attributes = {}
+
+
+class LightRpc(RpcSpan):
+    """The SERVER span of one RPC and the PRODUCER span of the call that it makes, in one object.
+
+    The RPC's own context, which the PRODUCER span has as its parent.
+    """
+
+    is_recording = True
+    is_remote = False
+    is_sampled = True
+
+    def __init__(
+        self, spans: LightSpans, shape: Shape, traceparent: str, parent: ParentContext | None
+    ) -> None:
+        self.traceparent = traceparent
+        self.state = None if parent is None else parent.state
+        self._spans = spans
+        self._shape = shape
+        self._parent = parent
+        self._begun_ns = time.time_ns()
+        self._producer = ""
+        """The context of the PRODUCER span while it is open."""
+        self._grown: Span | None = None
+        self._items = ItemEvents()
+
+    @property
+    def span_context(self) -> SpanContext:
+        return TraceContext(self.traceparent, self.state, is_remote=False).span_context
+
+    def publish(
+        self, queue: str, metadata: call_pb2.Metadata, *, is_ephemeral: bool = False
+    ) -> None:
+        """Starts the PRODUCER span, whose context goes to the worker."""
+        self._queue = queue
+        self._published_ns = time.time_ns()
+        self._producer = self._spans.below(self.traceparent)
+        put_context(metadata, self._producer, self.state)
+
+    def sent(self) -> None:
+        if self._producer:
+            self._end_producer(failed=False)
+
+    def _end_producer(self, *, failed: bool) -> None:
+        shape, begun_ns = producer_shape(self._queue), self._published_ns
+        self._spans.end(shape, self._producer, self, begun_ns, _NONE, failed=failed)
+        self._producer = ""
+
+    def attached(self, call: str) -> None:
+        self._producer = ""  # not ended, so not exported: nothing was sent
+        linked = remote_context([(TRACEPARENT, call)]) if call else None
+        if linked is not None and linked.is_sampled:
+            self._server().add_link(linked.span_context, {LINK: "call"})
+
+    def on_response(self) -> None:
+        add_item(self._server(), self._items)
+
+    def _server(self) -> Span:
+        """The SERVER span as one of the SDK, which can have events and links."""
+        if self._grown is None:
+            self._grown = self._spans.grown(self._shape, self, self._parent, self._begun_ns, _NONE)
+        return self._grown
+
+    def end(self, call_id: str, code: str, tenant: str = "") -> None:
+        if self._producer:
+            self._end_producer(failed=True)
+        attributes = end_attributes(call_id, code, tenant)
+        if self._grown is not None:
+            end_span(self._grown, self._items, code, attributes)
+            return
+        self._spans.end(
+            self._shape,
+            self.traceparent,
+            self._parent,
+            self._begun_ns,
+            attributes,
+            failed=code in SERVER_FAULTS,
+        )
