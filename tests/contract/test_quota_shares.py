@@ -150,8 +150,8 @@ async def waited(wait: Wait) -> None:
 async def enter(stack: contextlib.AsyncExitStack, quotas: TenantQuotas, size: int = 0) -> None:
     """Begins a call of acme, with a request of that size."""
     permit = stack.enter_context(Admission(10_000, 1 << 40).admit("acme"))
-    counted = stack.enter_context(quotas.counted("acme", permit))
-    await waited(counted.begin())
+    counted = quotas.counted("acme", permit)
+    await waited(stack.enter_context(counted))
     await waited(counted.count_new_call())
     if size:
         permit.take(size)

@@ -77,16 +77,17 @@ class TenantAccount(Protocol):
 class Permit:
     """A call's share of the limits; a context manager that releases it.
 
-    `tenant` is None where authentication is off.
+    `tenant` counts further bytes, too; it is None where authentication is off. `held` is how many
+    bytes the call holds.
     """
 
-    __slots__ = ("_admission", "_arrived", "_bytes", "_released", "caller", "tenant")
+    __slots__ = ("_admission", "_arrived", "_released", "caller", "held", "tenant")
 
     def __init__(self, admission: Admission, caller: str, held: int) -> None:
         self.caller = caller
         self.tenant: TenantAccount | None = None
         self._admission = admission
-        self._bytes = held
+        self.held = held
         self._arrived = False
         self._released = False
 
@@ -95,11 +96,6 @@ class Permit:
         self._admission.refuse_while_draining()
         self._arrived = True
         self._admission.accepted += 1
-
-    def count_for(self, tenant: TenantAccount) -> None:
-        """Counts the bytes for the tenant, too, until `tenant` is set to None again."""
-        self.tenant = tenant
-        tenant.take_bytes(self._bytes)
 
     def take(self, size: int) -> None:
         """Counts a request message; raises QueueFull if it does not fit.
@@ -110,7 +106,7 @@ class Permit:
             return
         if not self._admission.bytes.take(self.caller, size):
             raise self._admission.full_of_bytes(self.caller, size)
-        self._bytes += size
+        self.held += size
         if self.tenant is not None:
             self.tenant.take_bytes(size)
 
@@ -127,7 +123,7 @@ class Permit:
 
     def _hold(self, size: int) -> None:
         if not self._released:
-            self._bytes += size
+            self.held += size
             self._admission.bytes.add(self.caller, size)
 
     def __enter__(self) -> Permit:
@@ -141,7 +137,7 @@ class Permit:
     ) -> None:
         if self._released:
             return
-        self._hold(-self._bytes)
+        self._hold(-self.held)
         self._released = True
         self._admission.release(self.caller, arrived=self._arrived)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from math import inf
 
+from forebay.routes import HIGHEST_PRIORITY
 from forebay_backends.settings.tenant_settings import TenantSettings
 from forebay_gateway.admission.retry_after import CompletionRate
 from forebay_gateway.quotas.tenant_use import Limit, TenantUse
@@ -17,16 +18,25 @@ class Tenant:
         "asked_at",
         "completions",
         "full_until",
+        "held_bytes",
+        "in_flight",
         "is_returning",
         "lock",
         "low_at",
+        "max_priority",
         "name",
+        "queued",
         "use",
     )
 
     def __init__(self, name: str, settings: TenantSettings) -> None:
         self.name = name
         self.use = TenantUse(settings)
+        # Every call needs them; each lookup by an Enum's attribute would take 0.1 µs.
+        self.in_flight, self.queued, self.held_bytes = self.use.shares.values()
+        given = settings.max_priority
+        self.max_priority = HIGHEST_PRIORITY if given is None else given
+        """The highest priority that the tenant's calls may have."""
         self.lock = asyncio.Lock()
         self.completions = CompletionRate()
         self.asked_at = -inf

@@ -71,7 +71,7 @@ class TenantQuotas:
         return self._of(tenant).use.settings
 
     def counted(self, tenant: str, permit: Permit) -> TenantCall:
-        """Counts what an RPC of the tenant uses, until the block is left."""
+        """Counts what an RPC of the tenant uses, until the block is left; see `TenantCall`."""
         return TenantCall(self, self._of(tenant), permit)
 
     def on_frame(self, key: str, frame: GatewayFrame) -> None:

@@ -158,8 +158,7 @@ class CallHandler:
             with meter, self._limits.admission.admit(caller) as permit:
                 if not tenant or self._quotas is None:
                     return await self._serve_admitted(method, context, permit, meter, span)
-                with self._quotas.counted(tenant, permit) as counted:
-                    wait = counted.begin()
+                with self._quotas.counted(tenant, permit) as wait:
                     if wait is not None:
                         await wait
                     return await self._serve_admitted(method, context, permit, meter, span)
