@@ -142,7 +142,7 @@ class Acceptor:
             self._batcher.on_batch_done(queue, batch)
 
     async def _in_batch(self, waiting: _Accept, method: Method) -> Any:
-        self._batcher.submit(method, waiting.new.priority, waiting)
+        self._batcher.submit(self._batcher.queue_of(method, waiting.new.priority), waiting)
         return await waiting.reply
 
     def _start_batch(self, queue: BatchQueue[_Accept], calls: list[_Accept]) -> None:

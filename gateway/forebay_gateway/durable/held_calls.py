@@ -130,7 +130,7 @@ class HeldCalls:
 
     def enter(self, turn: Turn) -> None:
         """Puts the call into the queue. If it is held then, its message is sent later."""
-        self._fair.add(turn.entry)
+        self._fair.enter(turn.entry)
 
     def on_stored(self, turn: Turn) -> None:
         """The ledger has the record, and knows whether the message is held back."""

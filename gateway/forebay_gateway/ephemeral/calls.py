@@ -57,7 +57,7 @@ from forebay_gateway.metrics.gateway_metrics import GatewayMetrics
 from forebay_gateway.rpc.batching import Batcher, BatchQueue
 from forebay_gateway.rpc.context import Context
 from forebay_gateway.rpc.incoming import IncomingCall
-from forebay_gateway.rpc.large_sends import LARGE_ABOVE_BYTES, LargeSends
+from forebay_gateway.rpc.large_sends import LargeSends
 from forebay_gateway.rpc.metadata_size import fit_pairs
 from forebay_gateway.rpc.outcomes import gateway_fault, timing_metadata
 from forebay_gateway.rpc.policy import CALL_CHECK_INTERVAL_S, attempts_limit, queue_wait_s
@@ -105,8 +105,10 @@ class EphemeralCalls:
         if incoming.span is not None and incoming.span.begins_unsampled_trace:
             member.begins_unsampled_trace = True
             name_trace(unsampled_traceparent(member.call_id))
+        method, priority = incoming.method, options.priority
         call = EphemeralCall(
-            *(incoming.method, options.priority, member, request, time.monotonic()),
+            *(method, priority, self._batcher.queue_of(method, priority), member, request),
+            time.monotonic(),
             incoming.span,
             context.principal.tenant,
         )
@@ -150,8 +152,7 @@ class EphemeralCalls:
                 with about_call(member.call_id):
                     _log.info("call %s: a reply came, but no caller waits", member.call_id)
                 continue
-            queue = self._batcher.queue_of(call.method, call.priority)
-            queue.record_run_time(member.run_ms / 1000)
+            call.batch_queue.record_run_time(member.run_ms / 1000)
             if not call.reply.done():
                 call.reply.set_result(member)
             self._remove(call)
@@ -221,21 +222,19 @@ class EphemeralCalls:
 
     def _entered(self, tenant: TenantAccount, call: EphemeralCall) -> QueueEntry:
         """Enters the call, which has been counted, into its tenant's queue."""
-        batch_queue = self._batcher.queue_of(call.method, call.priority)
-        size = 1 if call.size > LARGE_ABOVE_BYTES else None
-        return self._fair.enter(
-            tenant,
-            call.method.route.queue,
-            call.priority,
-            lambda: self._submit(call),
-            lambda: 1 / (size or batch_queue.size_limit),
+        entry = QueueEntry(
+            *(call.method.route.queue, tenant.name, call.priority, lambda: self._submit(call)),
+            cost=lambda: 1 if call.is_large else 1 / call.batch_queue.size_limit,
+            on_begun=tenant.wait_ends,
         )
+        self._fair.enter(entry)
+        return entry
 
     def _submit(self, call: EphemeralCall) -> None:
-        if call.size > LARGE_ABOVE_BYTES:  # alone: in a batch, it would delay small calls
-            self._start_batch(self._batcher.queue_of(call.method, call.priority), [call])
+        if call.is_large:  # alone: in a batch, it would delay small calls
+            self._start_batch(call.batch_queue, [call])
         else:
-            self._batcher.submit(call.method, call.priority, call)
+            self._batcher.submit(call.batch_queue, call)
 
     def _start_batch(self, queue: BatchQueue[EphemeralCall], calls: list[EphemeralCall]) -> None:
         self._metrics.method(calls[0].method.name).batch_size(len(calls))
@@ -311,8 +310,7 @@ class EphemeralCalls:
     def _remove(self, call: EphemeralCall) -> None:
         done = self._in_flight.remove(call)
         if done is not None:
-            queue = self._batcher.queue_of(call.method, call.priority)
-            self._batcher.on_batch_done(queue, done)
+            self._batcher.on_batch_done(call.batch_queue, done)
 
     def _on_lost(self, batch: Batch) -> None:
         limit = attempts_limit(batch.method, self._settings)

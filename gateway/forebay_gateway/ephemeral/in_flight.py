@@ -13,6 +13,8 @@ from forebay_backends.ledger.keys import CallKey
 from forebay_backends.ledger.lost_calls import certainly_lost, probably_lost
 from forebay_backends.ledger.operations.maintenance import QueueBacklog, UnclaimedCall
 from forebay_backends.ledger.scripts import LEASE_S
+from forebay_gateway.rpc.batching import BatchQueue
+from forebay_gateway.rpc.large_sends import LARGE_ABOVE_BYTES
 
 if TYPE_CHECKING:
     from forebay_backends.telemetry.rpc_span import RpcSpan
@@ -25,6 +27,7 @@ class EphemeralCall:
         self,
         method: Method,
         priority: int,
+        batch_queue: BatchQueue[EphemeralCall],
         member: call_pb2.BatchMember,
         request: bytes,
         begun_at: float,
@@ -34,12 +37,14 @@ class EphemeralCall:
         self.owner = owner
         self.method = method
         self.priority = priority
+        self.batch_queue = batch_queue
         self.member = member
         """Does not contain the request, which would be a second copy while the call waits."""
         self.id = member.call_id
         self.request = request
         self.size = len(request)
         """The bytes of the request."""
+        self.is_large = self.size > LARGE_ABOVE_BYTES
         self.begun_at = begun_at
         self.span = span
         self.reply: asyncio.Future[call_pb2.BatchMemberReply]

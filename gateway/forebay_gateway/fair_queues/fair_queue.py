@@ -10,6 +10,7 @@ are running, one for each slot; the others still wait for a worker.
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Callable
 from enum import Enum, auto
 
@@ -36,11 +37,11 @@ _NOT_BEGUN = (_NEW, _HELD, _SENT)
 class QueueEntry:
     """A call in a fair queue. `send` is called when it may go to the broker.
 
-    `cost` is the part of a message that the call takes. `on_begun` is called once: when the call is
-    presumed to run, or when it leaves before that.
+    `cost` returns the part of a message that the call takes. `on_begun` is called once: when the
+    call is presumed to run, or when it leaves before that.
     """
 
-    __slots__ = ("_cost", "_on_begun", "_paid", "_stage", "priority", "queue", "send", "tenant")
+    __slots__ = ("_on_begun", "_paid", "_stage", "cost", "priority", "queue", "send", "tenant")
 
     def __init__(
         self,
@@ -56,14 +57,10 @@ class QueueEntry:
         self.tenant = tenant
         self.priority = priority
         self.send = send
-        self._cost = cost
+        self.cost = cost
         self._on_begun = on_begun
         self._paid = 0.0
         self._stage = _NEW
-
-    def cost(self) -> float:
-        """The part of a message that the call takes."""
-        return self._cost()
 
     @property
     def is_held(self) -> bool:
@@ -81,7 +78,8 @@ class FairQueue:
 
     def __init__(self, weight: Callable[[str], int]) -> None:
         self._held: RoundRobin[QueueEntry] = RoundRobin(weight)
-        self._sent: dict[QueueEntry, None] = {}
+        self._sent: OrderedDict[QueueEntry, None] = OrderedDict()
+        """The calls in the broker that still wait for a worker, in the order in which they came."""
         self._in_broker = 0.0
         self._running = 0.0
 
@@ -124,7 +122,8 @@ class FairQueue:
             self._in_broker -= entry._paid
             if stage is _RUNNING:
                 self._running -= entry._paid
-            self._sent.pop(entry, None)
+            else:
+                del self._sent[entry]
         if stage in _NOT_BEGUN:
             entry._on_begun()
         return bool(self._held.count or self._sent)
@@ -138,18 +137,17 @@ class FairQueue:
         return entry
 
     def _has_room(self, slots: int) -> bool:
-        return self._in_broker < WINDOW * max(slots, 1) - ROUNDING
+        return self._in_broker < WINDOW * (slots or 1) - ROUNDING
 
     def _let_out(self, entry: QueueEntry) -> None:
         entry._stage = _SENT
-        entry._paid = entry._cost()
+        entry._paid = entry.cost()
         self._in_broker += entry._paid
         self._sent[entry] = None
 
     def _presume_running(self, slots: int) -> None:
         while self._sent and self._running < slots - ROUNDING:
-            entry = next(iter(self._sent))
-            del self._sent[entry]
+            entry, _ = self._sent.popitem(last=False)
             entry._stage = _RUNNING
             self._running += entry._paid
             entry._on_begun()

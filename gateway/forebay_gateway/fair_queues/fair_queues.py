@@ -8,7 +8,6 @@ from collections.abc import Callable, Mapping
 
 from forebay_backends.aio.periodic import run_periodically
 from forebay_backends.settings.tenant_settings import DEFAULTS, TenantSettings, limits_of
-from forebay_gateway.admission.admission import TenantAccount
 from forebay_gateway.fair_queues.fair_queue import FairQueue, QueueEntry
 
 _REVIEW_INTERVAL_S = 0.5
@@ -30,25 +29,12 @@ class FairQueues:
         self._slots = slots
         self._queues: dict[str, FairQueue] = {}
 
-    def enter(
-        self,
-        tenant: TenantAccount,
-        queue: str,
-        priority: int,
-        send: Callable[[], None],
-        cost: Callable[[], float],
-    ) -> QueueEntry:
-        """Adds a call of the tenant, whose `wait_begins` has counted it.
+    def enter(self, entry: QueueEntry) -> None:
+        """Adds a call.
 
         If the entry is not held, the caller sends the call at once; else `send` is called when it
         is the call's turn. The caller must call `leave` later.
         """
-        entry = QueueEntry(queue, tenant.name, priority, send, cost=cost, on_begun=tenant.wait_ends)
-        self.add(entry)
-        return entry
-
-    def add(self, entry: QueueEntry) -> None:
-        """Adds a call that does not count for a quota, or that has been counted already."""
         found = self._queues.get(entry.queue)
         if found is None:
             found = self._queues[entry.queue] = FairQueue(self._weight)

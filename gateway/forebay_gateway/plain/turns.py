@@ -44,7 +44,8 @@ async def take_turn(fair: FairQueues, incoming: IncomingCall) -> Turn | None:
     wait = tenant.wait_begins()
     if wait is not None:
         await wait
-    entry = fair.enter(tenant, queue, priority, comes.set, lambda: 1.0)
+    entry = QueueEntry(queue, tenant.name, priority, comes.set, on_begun=tenant.wait_ends)
+    fair.enter(entry)
     return Turn(entry, comes)
 
 

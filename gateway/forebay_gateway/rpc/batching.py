@@ -67,6 +67,8 @@ class BatchQueue(Generic[C]):
         self._count = 0
         self._in_flight: set[Hashable] = set()
         self._run_s: float | None = None
+        self.size_limit = 1
+        """How many calls a batch holds at most, by their run times; 1 until a call has ended."""
 
     def add(self, call: C) -> None:
         """Adds a call to send."""
@@ -88,6 +90,10 @@ class BatchQueue(Generic[C]):
         """Adds one call's run time to the average."""
         average_s = run_s if self._run_s is None else self._run_s
         self._run_s = average_s + _SMOOTHING * (run_s - average_s)
+        if self._run_s * self._max_batch <= MAX_RUN_S:
+            self.size_limit = self._max_batch
+        else:
+            self.size_limit = max(1, int(MAX_RUN_S / self._run_s))
 
     @property
     def send_by(self) -> float:
@@ -133,15 +139,6 @@ class BatchQueue(Generic[C]):
             self._waiting[owner] = waiting
         return calls
 
-    @property
-    def size_limit(self) -> int:
-        """How many calls a batch holds at most, by their run times."""
-        if self._run_s is None:
-            return 1  # no call has ended yet
-        if self._run_s * self._max_batch <= MAX_RUN_S:
-            return self._max_batch
-        return max(1, int(MAX_RUN_S / self._run_s))
-
 
 class Batcher(Generic[C]):
     """The batch queues of one gateway, by method and priority.
@@ -166,9 +163,8 @@ class Batcher(Generic[C]):
             self._queues[key] = BatchQueue(method.route)
         return self._queues[key]
 
-    def submit(self, method: Method, priority: int, call: C) -> None:
+    def submit(self, queue: BatchQueue[C], call: C) -> None:
         """Sends the call now or later, alone or in a batch."""
-        queue = self.queue_of(method, priority)
         queue.add(call)
         if queue not in self._added:
             self._added.add(queue)

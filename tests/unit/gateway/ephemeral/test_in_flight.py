@@ -12,6 +12,7 @@ from forebay.v1 import call_pb2
 from forebay_backends.ledger.keys import CallKey
 from forebay_backends.ledger.scripts import LEASE_S
 from forebay_gateway.ephemeral.in_flight import Batch, EphemeralCall, InFlight
+from forebay_gateway.rpc.batching import BatchQueue
 
 ADD = read_methods(compute_pb2.DESCRIPTOR.services_by_name.values())[0]
 QUEUE = ADD.route.queue
@@ -26,10 +27,9 @@ class Sending:
         self.in_flight = InFlight()
 
     def send(self, call_ids: str, at: float, priority: int = 0) -> Batch:
-        calls = [
-            EphemeralCall(ADD, priority, call_pb2.BatchMember(call_id=call_id), b"", START + at)
-            for call_id in call_ids.split()
-        ]
+        queue = BatchQueue[EphemeralCall](ADD.route)
+        members = [call_pb2.BatchMember(call_id=call_id) for call_id in call_ids.split()]
+        calls = [EphemeralCall(ADD, priority, queue, one, b"", START + at) for one in members]
         batch = Batch(CallKey(call_ids), calls, START + at)
         self.in_flight.add(batch)
         return batch

@@ -30,7 +30,9 @@ class FakeClockQueue:
     def call(self, count: int = 1, at: float = 0.0, owner: str = "") -> None:
         for _ in range(count):
             member = call_pb2.BatchMember(call_id=str(len(self.calls)))
-            self.calls.append(EphemeralCall(ADD, 0, member, b"", START + at, owner=owner))
+            self.calls.append(
+                EphemeralCall(ADD, 0, self.queue, member, b"", START + at, owner=owner)
+            )
             self.queue.add(self.calls[-1])
 
     def take(self, at: float = 0.0, slots: int = 1) -> list[Batch]:
@@ -211,8 +213,9 @@ class Sender:
 
     def submit(self, name: str, priority: int = 0) -> None:
         member = call_pb2.BatchMember(call_id=name)
-        call = EphemeralCall(BATCHED, priority, member, b"", time.monotonic())
-        self.batcher.submit(BATCHED, priority, call)
+        queue = self.batcher.queue_of(BATCHED, priority)
+        call = EphemeralCall(BATCHED, priority, queue, member, b"", time.monotonic())
+        self.batcher.submit(queue, call)
 
     def done(self, batch: str) -> None:
         self.batcher.on_batch_done(self.batcher.queue_of(ADD, 0), batch)
