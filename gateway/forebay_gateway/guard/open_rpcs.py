@@ -39,7 +39,7 @@ class OpenRpcs:
         The handler is then cancelled, as if the caller had disconnected: the call goes on by its
         policy, and the caller can attach to it with a fresh token.
         """
-        principal, task = context.principal, asyncio.current_task()
+        principal, task = context.principal, context.task
         if task is None:
             return await handler.serve(context)
         expires_at = principal.expires_at
@@ -57,7 +57,7 @@ class OpenRpcs:
                 raise
             raise IdentityEnded(why) from error
         finally:
-            self._open.pop(task, None)
+            del self._open[task]
             if task in self._ended:
                 self._forget(task)
 

@@ -7,9 +7,10 @@ received an RPC.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import NoReturn, Protocol
+from typing import Any, NoReturn, Protocol
 
 import grpc
 
@@ -26,6 +27,10 @@ class Context(Protocol):
 
     principal: Principal
     """The caller; the guard sets it. `NOBODY` before that, and if authentication is off."""
+
+    @property
+    def task(self) -> asyncio.Task[Any] | None:
+        """The task that runs the handler, which asks for it."""
 
     @property
     def code(self) -> grpc.StatusCode | None:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterable, Mapping
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import grpc
 
@@ -37,6 +38,10 @@ class ContextWrapper:
     @principal.setter
     def principal(self, principal: Principal) -> None:
         self._context.principal = principal
+
+    @property
+    def task(self) -> asyncio.Task[Any] | None:
+        return self._context.task
 
     def invocation_metadata(self) -> Iterable[tuple[str, str | bytes]] | None:
         return self._context.invocation_metadata()

@@ -10,7 +10,7 @@ import asyncio
 import logging
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import NoReturn, Protocol
+from typing import Any, NoReturn, Protocol
 
 import grpc
 
@@ -113,6 +113,10 @@ class WebContext:
     def deadline(self) -> float | None:
         """In the event loop's time."""
         return self._deadline
+
+    @property
+    def task(self) -> asyncio.Task[Any] | None:
+        return asyncio.current_task()
 
     def peer(self) -> str:
         return self.exchange.peer()

@@ -23,13 +23,13 @@ class GrpcContext:
     disconnected, and cancels the task a moment later.
     """
 
-    __slots__ = ("_context", "_rpc", "code", "principal")
+    __slots__ = ("_context", "code", "principal", "task")
 
     def __init__(self, context: grpc.aio.ServicerContext[bytes, bytes]) -> None:
         self.code: grpc.StatusCode | None = None
         self.principal = NOBODY
         self._context = context
-        self._rpc = asyncio.current_task()
+        self.task = asyncio.current_task()
 
     def peer(self) -> str:
         return self._context.peer()
@@ -93,7 +93,7 @@ class GrpcContext:
         child of that task reads here, the task may take a while to cancel the child.
         """
         await self._context.read()
-        while self._rpc is not None and self._rpc.cancelling():  # noqa: ASYNC110 - it has no event
+        while self.task is not None and self.task.cancelling():  # noqa: ASYNC110 - it has no event
             await asyncio.sleep(_UNWINDING_CHECK_S)
 
     def _disconnected(self, error: grpc.aio.BaseError) -> BaseException:

@@ -50,7 +50,6 @@ class NativeRpc:
         "_requests",
         "_sent_headers",
         "_stall",
-        "_task",
         "_timer",
         "_trailing",
         "code",
@@ -60,6 +59,7 @@ class NativeRpc:
         "principal",
         "room",
         "stream_id",
+        "task",
     )
 
     def __init__(
@@ -88,7 +88,7 @@ class NativeRpc:
         self._trailing: Headers = []
         self._deadline: float | None = None
         self._timer: asyncio.TimerHandle | None = None
-        self._task: asyncio.Task[None] | None = None
+        self.task: asyncio.Task[None] | None = None
 
     def start(self) -> asyncio.Task[None]:
         loop = self._connection.loop
@@ -96,8 +96,8 @@ class NativeRpc:
         if timeout_s is not None:
             self._deadline = loop.time() + timeout_s
             self._timer = loop.call_later(timeout_s, self._expire)
-        self._task = loop.create_task(self._run())
-        return self._task
+        self.task = loop.create_task(self._run())
+        return self.task
 
     # Context
 
@@ -204,7 +204,7 @@ class NativeRpc:
             _log.exception("%s failed", self.head.path)
             self._finish(grpc.StatusCode.UNKNOWN, "the handler failed")
         finally:
-            self._task = None  # else a cycle would keep the request until it is collected
+            self.task = None  # else a cycle would keep the request until it is collected
 
     def _expire(self) -> None:
         self.refuse(RpcError(grpc.StatusCode.DEADLINE_EXCEEDED, "Deadline Exceeded"))
@@ -283,5 +283,5 @@ class NativeRpc:
             self.room.set_result(None)
 
     def _cancel(self) -> None:
-        if self._task is not None:
-            self._task.cancel()
+        if self.task is not None:
+            self.task.cancel()

@@ -57,6 +57,10 @@ class Rpc:
         self._token = token
         self._remaining_s = remaining_s
 
+    @property
+    def task(self) -> asyncio.Task[Any] | None:
+        return asyncio.current_task()
+
     def invocation_metadata(self) -> Iterable[tuple[str, str | bytes]] | None:
         return None if self._token is None else [("authorization", f"Bearer {self._token}")]
 
