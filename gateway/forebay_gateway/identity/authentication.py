@@ -13,7 +13,8 @@ from forebay_gateway.identity.tokens import TokenVerifier
 AuthContext = Mapping[str, Iterable[bytes]]
 PrincipalOfCertificate = Callable[[AuthContext], Principal | None]
 
-_HEADER, _SCHEME = "authorization", "bearer"
+_HEADER, _SCHEME = "authorization", "bearer "
+_SCHEME_END = len(_SCHEME)
 
 
 class Caller(Protocol):
@@ -82,7 +83,7 @@ def bearer_token(metadata: Iterable[tuple[str, str | bytes]]) -> str | None:
     if given is None:
         return None
     text = given if isinstance(given, str) else ""
-    scheme, _, token = text.partition(" ")
+    scheme, token = text[:_SCHEME_END], text[_SCHEME_END:]
     if scheme.lower() != _SCHEME or not token:
         raise Unauthenticated(f"expected `{_HEADER}: Bearer TOKEN`; it has another form")
     return token

@@ -14,7 +14,7 @@ class TokenVerifier(Protocol):
         """Whether the token is of this kind."""
 
     def remembered(self, token: str) -> Principal | None:
-        """The principal of a token that was verified before and has not expired; else None."""
+        """The principal of a token that was verified before and is still good; else None."""
 
     def is_in_force(self, principal: Principal) -> bool:
         """Whether the key that proved the principal is still known here, and unchanged."""

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections import OrderedDict
+from dataclasses import dataclass
+from typing import Protocol
 
 from forebay_gateway.identity.principal import Principal
 
@@ -10,38 +13,73 @@ MOST_TOKENS = 10_000
 MOST_FORGERIES = 1_000
 
 
-class Verdicts:
-    """The principals of verified tokens, and the tokens whose signature was wrong.
+class KeySource(Protocol):
+    """A file or URL of keys. When the keys have changed, `keys` is a new object."""
 
-    Both are limited: good tokens are dropped when least recently used, forgeries when oldest.
-    Forgeries are kept apart, so that they never push out good tokens. No other reason for a refusal
-    is remembered, since the same token may be good later. `now` is in seconds of Unix time.
+    @property
+    def keys(self) -> object: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """The principal of a verified token. It holds while the source has the same keys."""
+
+    principal: Principal
+    source: KeySource
+    keys: object
+
+
+class Verdicts:
+    """The verdicts on good tokens; the least recently used are dropped.
+
+    No reason for a refusal is remembered, since the same token may be good later.
     """
 
     def __init__(self) -> None:
-        self._good: OrderedDict[bytes, Principal] = OrderedDict()
-        self._forged: OrderedDict[bytes, None] = OrderedDict()
+        self._known: OrderedDict[bytes, Verdict] = OrderedDict()
 
-    def principal(self, digest: bytes, now: float) -> Principal | None:
-        """The principal of a verified token; None if the token is not known or has expired."""
-        found = self._good.get(digest)
-        if found is None:
+    def principal(self, token: str, now: float) -> Principal | None:
+        """The principal of a verified token; None if the token is not known, or not good any more.
+
+        `now` is in seconds of Unix time.
+        """
+        digest = sha256(token)
+        verdict = self._known.get(digest)
+        if verdict is None:
             return None
-        if found.expires_at is not None and now >= found.expires_at:
-            del self._good[digest]
+        expires_at = verdict.principal.expires_at
+        if verdict.source.keys is not verdict.keys or (
+            expires_at is not None and now >= expires_at
+        ):
+            del self._known[digest]
             return None
-        self._good.move_to_end(digest)
-        return found
+        self._known.move_to_end(digest)
+        return verdict.principal
 
-    def add(self, digest: bytes, principal: Principal) -> None:
-        self._good[digest] = principal
-        if len(self._good) > MOST_TOKENS:
-            self._good.popitem(last=False)
+    def add(self, token: str, verdict: Verdict) -> None:
+        self._known[sha256(token)] = verdict
+        if len(self._known) > MOST_TOKENS:
+            self._known.popitem(last=False)
 
-    def is_forged(self, digest: bytes) -> bool:
-        return digest in self._forged
 
-    def add_forged(self, digest: bytes) -> None:
-        self._forged[digest] = None
-        if len(self._forged) > MOST_FORGERIES:
-            self._forged.popitem(last=False)
+class Forgeries:
+    """The tokens whose signature is wrong; the oldest are dropped.
+
+    They are kept apart from the verdicts, so that they never push out good tokens.
+    """
+
+    def __init__(self) -> None:
+        self._known: OrderedDict[bytes, None] = OrderedDict()
+
+    def __contains__(self, token: str) -> bool:
+        return sha256(token) in self._known
+
+    def add(self, token: str) -> None:
+        self._known[sha256(token)] = None
+        if len(self._known) > MOST_FORGERIES:
+            self._known.popitem(last=False)
+
+
+def sha256(token: str) -> bytes:
+    """The token's digest; a header can be any text, and no two texts have the same bytes."""
+    return hashlib.sha256(token.encode(errors="surrogatepass")).digest()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Coroutine, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +13,7 @@ from forebay_backends.settings.identity_settings import AuthSettings
 from forebay_gateway.identity.keys.api_key import is_api_key
 from forebay_gateway.identity.keys.verifier import ApiKeyVerifier, make_key_verifier
 from forebay_gateway.identity.principal import Principal
+from forebay_gateway.identity.verdicts import Verdicts
 
 if TYPE_CHECKING:
     from forebay_gateway.identity.jwt.verifier import JwtVerifier
@@ -24,6 +26,7 @@ class Verifiers:
     """
 
     def __init__(self, jwt: JwtVerifier | None, keys: ApiKeyVerifier | None) -> None:
+        self._verdicts = Verdicts()
         self._jwt = jwt
         self._keys = keys
         self._all = tuple(one for one in (keys, jwt) if one is not None)
@@ -32,8 +35,7 @@ class Verifiers:
         return self._of(token) is not None
 
     def remembered(self, token: str) -> Principal | None:
-        verifier = self._of(token)
-        return None if verifier is None else verifier.remembered(token)
+        return self._verdicts.principal(token, time.time())
 
     def is_in_force(self, principal: Principal) -> bool:
         """Whether the key that has proved the principal is still known here, and unchanged."""
@@ -43,7 +45,9 @@ class Verifiers:
         verifier = self._of(token)
         if verifier is None:
             raise Unauthenticated("the token is of a kind that is not accepted here")
-        return await verifier.verify(token)
+        verdict = await verifier.verify(token)
+        self._verdicts.add(token, verdict)
+        return verdict.principal
 
     def loops(self) -> Iterator[Coroutine[Any, Any, None]]:
         """The coroutines that keep keys up to date; each runs until it is cancelled."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from dataclasses import replace
 
 import jwt
@@ -14,7 +13,7 @@ from forebay_gateway.identity.jwt.jwks import KeySet, VerificationKey
 from forebay_gateway.identity.jwt.key_stores import KeyStore
 from forebay_gateway.identity.jwt.token import UnverifiedToken
 from forebay_gateway.identity.principal import Principal
-from forebay_gateway.identity.verdicts import Verdicts
+from forebay_gateway.identity.verdicts import Forgeries, Verdict
 
 _REQUIRED = ["exp", "iss", "aud"]
 _FORGED = "the token's signature is wrong"
@@ -23,8 +22,7 @@ _FORGED = "the token's signature is wrong"
 class Issuer:
     """Verifies the tokens of one entry of the settings.
 
-    When the issuer's keys change, all cached verdicts are dropped, so that a token of a withdrawn
-    key is refused.
+    When the issuer's keys change, the forgeries are dropped: a new key may have signed them.
     """
 
     def __init__(self, settings: JwtSettings, store: KeyStore) -> None:
@@ -32,38 +30,29 @@ class Issuer:
         self.store = store
         self._settings = settings
         self._claims = ClaimNames(settings.tenant, settings.subject, settings.roles)
-        self._proof: tuple[KeySet, Verdicts] = (store.keys, Verdicts())
+        self._forged = (store.keys, Forgeries())
+        """The tokens that none of these keys has signed."""
 
-    def principal(self, digest: bytes) -> Principal | None:
-        """The principal of a token that was verified by one of the current keys."""
-        _, verdicts = self._in_force()
-        return verdicts.principal(digest, time.time())
-
-    async def verify(self, token: str, digest: bytes, said: UnverifiedToken) -> Principal:
+    async def verify(self, token: str, said: UnverifiedToken) -> Verdict:
         """Raises Unauthenticated; BackendUnavailable while the issuer's keys are not known."""
         accepted = self._settings.algorithms
         if said.algorithm not in accepted:
             raise Unauthenticated(f"the token's algorithm is not one of {', '.join(accepted)}")
         if not self.store.keys.has(said.key_id):
             await self.store.look_again()
-        keys, verdicts = self._in_force()
+        keys = self.store.keys
+        if self._forged[0] is not keys:
+            self._forged = (keys, Forgeries())
+        forgeries = self._forged[1]
         key = _key(keys, said)
-        if verdicts.is_forged(digest):
+        if token in forgeries:
             raise Unauthenticated(_FORGED)
         try:
             principal = self._principal(token, key, said.algorithm)
         except jwt.InvalidSignatureError:
-            verdicts.add_forged(digest)
+            forgeries.add(token)
             raise Unauthenticated(_FORGED) from None
-        verdicts.add(digest, principal)
-        return principal
-
-    def _in_force(self) -> tuple[KeySet, Verdicts]:
-        """The keys, and the verdicts by them."""
-        keys = self.store.keys
-        if self._proof[0] is not keys:
-            self._proof = (keys, Verdicts())
-        return self._proof
+        return Verdict(principal, self.store, keys)
 
     def _principal(self, token: str, key: VerificationKey, algorithm: str) -> Principal:
         """Raises Unauthenticated, or InvalidSignatureError."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Coroutine, Iterable, Iterator, Mapping
 from typing import Any
 
@@ -15,6 +14,7 @@ from forebay_gateway.identity.jwt.jwks_client import JwksClient
 from forebay_gateway.identity.jwt.key_stores import FileKeys, KeyStore
 from forebay_gateway.identity.jwt.token import read_token
 from forebay_gateway.identity.principal import Principal
+from forebay_gateway.identity.verdicts import Verdict
 
 MOST_BYTES = 8 << 10
 
@@ -25,29 +25,19 @@ class JwtVerifier:
     def __init__(self, issuers: Iterable[Issuer]) -> None:
         self._issuers = {issuer.name: issuer for issuer in issuers}
 
-    def remembered(self, token: str) -> Principal | None:
-        digest = _digest(token)
-        if digest is None:
-            return None
-        for issuer in self._issuers.values():
-            principal = issuer.principal(digest)
-            if principal is not None:
-                return principal
-        return None
-
     def is_in_force(self, principal: Principal) -> bool:
         issuer = self._issuers.get(principal.issuer)
         return issuer is not None and principal.key in issuer.store.keys.keys
 
-    async def verify(self, token: str) -> Principal:
-        digest = _digest(token)
-        if digest is None:
+    async def verify(self, token: str) -> Verdict:
+        """Raises Unauthenticated; BackendUnavailable while the issuer's keys are not known."""
+        if len(token) > MOST_BYTES or not token.isascii():
             raise Unauthenticated(f"the token is not ASCII of at most {MOST_BYTES} bytes")
         said = read_token(token)
         issuer = self._issuers.get(said.issuer)
         if issuer is None:
             raise Unauthenticated("the token's issuer is not one that is accepted here")
-        return await issuer.verify(token, digest, said)
+        return await issuer.verify(token, said)
 
     def loops(self) -> Iterator[Coroutine[Any, Any, None]]:
         return (issuer.store.run() for issuer in self._issuers.values())
@@ -94,10 +84,3 @@ def _store(entry: JwtSettings) -> KeyStore:
         return FetchedKeys(entry.issuer, JwksClient(entry.jwks_url).fetch)
     assert entry.jwks_file is not None  # noqa: S101 - the settings' own validation
     return FileKeys(entry.issuer, entry.jwks_file)
-
-
-def _digest(token: str) -> bytes | None:
-    """The token's SHA-256; None if it is not ASCII of at most `MOST_BYTES`."""
-    if len(token) > MOST_BYTES or not token.isascii():
-        return None
-    return hashlib.sha256(token.encode()).digest()

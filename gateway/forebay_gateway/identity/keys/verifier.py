@@ -16,6 +16,7 @@ from forebay_backends.settings.identity_settings import KeysSettings
 from forebay_gateway.identity.keys.api_key import ApiKey, read_token
 from forebay_gateway.identity.keys.keys_file import read_keys
 from forebay_gateway.identity.principal import Principal
+from forebay_gateway.identity.verdicts import Verdict
 
 _NO_SHA256 = bytes(32)
 
@@ -23,7 +24,7 @@ _log = logging.getLogger(__name__)
 
 
 class KeysFile:
-    """The keys of a file, which is read again when it changes.
+    """The keys of a file, which is read again when it changes: `keys` is then a new object.
 
     Raises OSError or ValueError if the file can't be used at first; later, a bad file leaves the
     last good one in force.
@@ -31,12 +32,10 @@ class KeysFile:
 
     def __init__(self, path: Path, interval_s: float = 10.0) -> None:
         self.path = path
-        self._keys: dict[str, tuple[ApiKey, Principal]] = {}
+        self.keys: dict[str, tuple[ApiKey, Principal]] = {}
+        """By id, and with the principal that each key proves."""
         self.files = WatchedFiles(f"{path}, of API keys,", [path], self._load, interval_s)
-        self._keys = self._read()
-
-    def find(self, key_id: str) -> tuple[ApiKey, Principal] | None:
-        return self._keys.get(key_id)
+        self.keys = self._read()
 
     @property
     def problem(self) -> str | None:
@@ -46,21 +45,16 @@ class KeysFile:
     @property
     def roles(self) -> tuple[str, ...]:
         """The roles that the keys have now."""
-        return tuple(sorted({role for key, _ in self._keys.values() for role in key.roles}))
-
-    @property
-    def keys_in_force(self) -> Mapping[str, object]:
-        """The keys by id; a new object each time the file has been read."""
-        return self._keys
+        return tuple(sorted({role for key, _ in self.keys.values() for role in key.roles}))
 
     async def watch(self) -> None:
         """Keeps the keys up to date, until cancelled."""
-        self._report({}, self._keys)
+        self._report({}, self.keys)
         await self.files.watch()
 
     def _load(self) -> None:
-        before, self._keys = self._keys, self._read()
-        self._report(before, self._keys)
+        before, self.keys = self.keys, self._read()
+        self._report(before, self.keys)
 
     def _read(self) -> dict[str, tuple[ApiKey, Principal]]:
         try:
@@ -80,30 +74,24 @@ class KeysFile:
 
 
 class ApiKeyVerifier:
-    """Verifies the keys of several files, in 2 µs; so no verdict is remembered."""
+    """Verifies the keys of several files."""
 
     def __init__(self, files: Iterable[KeysFile]) -> None:
         self._files = tuple(files)
 
-    def remembered(self, token: str) -> Principal | None:
-        found = self._find(token)
-        if found is None:
-            return None
-        key, principal = found
-        return None if key.is_expired(time.time()) else principal
-
     def is_in_force(self, principal: Principal) -> bool:
-        found = (file.find(principal.key_id) for file in self._files)
+        found = (file.keys.get(principal.key_id) for file in self._files)
         return any(one is not None and one[1] == principal for one in found)
 
-    async def verify(self, token: str) -> Principal:
+    async def verify(self, token: str) -> Verdict:
+        """Raises Unauthenticated."""
         found = self._find(token)
         if found is None:
             raise Unauthenticated("the API key is not one that is accepted here")
-        key, principal = found
+        file, key, principal = found
         if key.is_expired(time.time()):
             raise Unauthenticated(f"the API key {key.key_id} has expired")
-        return principal
+        return Verdict(principal, file, file.keys)
 
     def loops(self) -> Iterator[Coroutine[Any, Any, None]]:
         return (file.watch() for file in self._files)
@@ -115,24 +103,24 @@ class ApiKeyVerifier:
     @property
     def keys_in_force(self) -> dict[str, Mapping[str, object]]:
         """The keys by file, then by id."""
-        return {str(file.path): file.keys_in_force for file in self._files}
+        return {str(file.path): file.keys for file in self._files}
 
     @property
     def roles(self) -> dict[str, tuple[str, ...]]:
         """The roles that the keys of each file have now."""
         return {str(file.path): file.roles for file in self._files}
 
-    def _find(self, token: str) -> tuple[ApiKey, Principal] | None:
+    def _find(self, token: str) -> tuple[KeysFile, ApiKey, Principal] | None:
         """The key with this secret; the time tells nothing of the secret, nor which ids exist."""
         read = read_token(token)
         if read is None:
             return None
         key_id, sha256 = read
         for file in self._files:
-            found = file.find(key_id)
+            found = file.keys.get(key_id)
             is_it = hmac.compare_digest(sha256, _NO_SHA256 if found is None else found[0].sha256)
             if found is not None and is_it:
-                return found
+                return file, *found
         return None
 
 

@@ -16,6 +16,7 @@ from forebay_gateway.identity.jwt import fetched_keys as module
 from forebay_gateway.identity.jwt.fetched_keys import EARLY_S, KEEP_S, FetchedKeys
 from forebay_gateway.identity.jwt.issuer import Issuer
 from forebay_gateway.identity.jwt.verifier import JwtVerifier
+from forebay_gateway.identity.verifiers import Verifiers
 from tests.identity_provider import AUDIENCE, ISSUER, IdentityProvider
 from tests.unit.gateway.identity.verifying import refusal_of
 
@@ -39,7 +40,7 @@ class Site:
             algorithms=("RS256",),
             jwks_url="https://login.example/jwks.json",
         )
-        self.verifier = JwtVerifier([Issuer(settings, self.store)])
+        self.verifier = Verifiers(JwtVerifier([Issuer(settings, self.store)]), None)
 
     async def _fetch(self) -> bytes:
         self.fetches += 1
@@ -189,7 +190,7 @@ async def test_known_keys_go_on_for_a_day_while_the_issuer_is_down(
             assert site.verifier.remembered(token)
             assert site.verifier.is_ready
             assert "can't be fetched" in site.verifier.problems[0]
-        assert site.verifier.ages_s == {ISSUER: KEEP_S}
+        assert site.verifier.figures() == {"forebay_jwks_age_seconds": {(ISSUER,): KEEP_S}}
         site.now += 1.0
         await poll_until(lambda: not site.verifier.is_ready, WITHIN_S)
         assert site.verifier.remembered(token) is None

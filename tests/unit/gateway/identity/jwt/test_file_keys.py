@@ -16,6 +16,7 @@ from forebay_gateway.identity.jwt.issuer import Issuer
 from forebay_gateway.identity.jwt.key_stores import FileKeys
 from forebay_gateway.identity.jwt.verifier import JwtVerifier
 from forebay_gateway.identity.principal import Principal
+from forebay_gateway.identity.verifiers import Verifiers
 from tests.identity_provider import (
     AUDIENCE,
     ISSUER,
@@ -40,7 +41,7 @@ class Site:
             jwks_file=self._file,
         )
         self._store = FileKeys(ISSUER, self._file)
-        self.verifier = JwtVerifier([Issuer(settings, self._store)])
+        self.verifier = Verifiers(JwtVerifier([Issuer(settings, self._store)]), None)
 
     def publish(self, document: bytes) -> None:
         replace(self._file, document, self._store.files)

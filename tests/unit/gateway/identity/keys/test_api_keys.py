@@ -15,6 +15,7 @@ from forebay_gateway.identity.keys.api_key import ApiKey, new_key, read_token
 from forebay_gateway.identity.keys.keys_file import HEAD, read_keys, written_keys
 from forebay_gateway.identity.keys.verifier import ApiKeyVerifier, KeysFile
 from forebay_gateway.identity.principal import Principal
+from forebay_gateway.identity.verifiers import Verifiers
 from tests.unit.gateway.identity.verifying import refusal_of, replace
 
 NOW = datetime.now(UTC).replace(microsecond=0)
@@ -28,7 +29,7 @@ class Site:
         self._file = file
         file.write_text("")
         self.keys = KeysFile(file)
-        self.verifier = ApiKeyVerifier([self.keys])
+        self.verifier = Verifiers(None, ApiKeyVerifier([self.keys]))
 
     @property
     def text(self) -> str:
@@ -77,10 +78,13 @@ def test_a_key_has_expired_from_its_time_on() -> None:
 
 async def test_a_key_of_ones_own_may_have_256_letters(site: Site) -> None:
     secret = "x" * (256 - len("fbk_a_"))
-    for text, is_good in ((secret, True), (f"{secret}x", False)):
+    for text in (secret, f"{secret}x"):
         digest = hashlib.sha256(text.encode()).hexdigest()
         site.write(f'[keys.a]\nsha256 = "{digest}"\ntenant = "acme"\n')
-        assert (site.verifier.remembered(f"fbk_a_{text}") is not None) == is_good
+        if text == secret:
+            assert await site.verifier.verify(f"fbk_a_{text}")
+        else:
+            await site.refusal(f"fbk_a_{text}")
 
 
 async def test_what_is_no_key_of_the_file_is_refused_without_being_shown(site: Site) -> None:
@@ -98,7 +102,7 @@ async def test_what_is_no_key_of_the_file_is_refused_without_being_shown(site: S
         token[:-1],
         f"{token} ",
         f"{token}\n",
-        token.upper(),
+        f"fbk_{token[4:].upper()}",
         f"fbk_{key_id}_{'x' * 10_000}",
         f"fbk_{key_id}_é",
         f"fbk_{key_id}_\udcff",
@@ -106,6 +110,7 @@ async def test_what_is_no_key_of_the_file_is_refused_without_being_shown(site: S
     for bad in wrong:
         message = await site.refusal(bad)
         assert message == "the API key is not one that is accepted here"
+    assert "kind" in await site.refusal(token.upper())
 
 
 async def test_secrets_are_256_random_bits_and_the_file_has_only_their_hash(site: Site) -> None:
@@ -122,6 +127,7 @@ async def test_new_and_revoked_keys_are_taken_in_and_logged_by_their_ids(
 ) -> None:
     caplog.set_level(logging.INFO)
     key_id, token = site.add()
+    assert await site.verifier.verify(token)
     assert site.verifier.remembered(token)
     site.write("")
     await site.refusal(token)
@@ -148,8 +154,8 @@ async def test_a_bad_file_leaves_the_last_good_one_in_force(site: Site, bad: str
 async def test_keys_of_several_files_are_accepted(tmp_path: Path) -> None:
     one, two = Site(tmp_path / "one.toml"), Site(tmp_path / "two.toml")
     tokens = [one.add()[1], two.add()[1]]
-    both = ApiKeyVerifier([one.keys, two.keys])
-    assert all(both.remembered(token) for token in tokens)
+    both = Verifiers(None, ApiKeyVerifier([one.keys, two.keys]))
+    assert all([await both.verify(token) for token in tokens])
     two.write("[keys")
     assert all(both.remembered(token) for token in tokens)
     assert len(both.problems) == 1
@@ -252,6 +258,14 @@ def test_a_written_file_is_read_as_it_was(keys: list[ApiKey]) -> None:
 def test_any_text_is_read_as_a_token_or_not(text: str) -> None:
     found = read_token(f"fbk_{text}")
     assert found is None or len(found[1]) == 32
+
+
+async def test_a_key_that_was_used_is_read_again_when_its_file_changes(site: Site) -> None:
+    _, token = site.add()
+    assert (await site.verifier.verify(token)).roles == ("caller",)
+    site.write(site.text.replace('roles = ["caller"]', "roles = []"))
+    assert site.verifier.remembered(token) is None
+    assert (await site.verifier.verify(token)).roles == ()
 
 
 async def test_a_callers_key_is_in_force_until_it_is_revoked_or_changed(site: Site) -> None:
