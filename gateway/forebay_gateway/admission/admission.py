@@ -52,8 +52,12 @@ class TenantAccount(Protocol):
     def max_delayed(self) -> int | None:
         """How many delayed calls the tenant may have; None: no limit of its own."""
 
+    @property
+    def unchecked(self) -> int:
+        """Bytes that came in when the tenant's share was used up."""
+
     def take_bytes(self, size: int) -> None:
-        """Counts bytes that came in; `check_bytes` must follow."""
+        """Counts bytes that came in; `check_bytes` must follow if some are `unchecked`."""
 
     def add_bytes(self, size: int) -> None:
         """Counts bytes without a check, if negative subtracts them."""
@@ -61,8 +65,8 @@ class TenantAccount(Protocol):
     def fits_bytes(self, size: int) -> bool:
         """Whether so many bytes more are within the tenant's share."""
 
-    def check_bytes(self) -> Wait:
-        """Raises QuotaExceeded if the bytes that came in are over the tenant's quota."""
+    async def check_bytes(self) -> None:
+        """Waits for room for the unchecked bytes; raises QuotaExceeded."""
 
     def count_new_call(self) -> Wait:
         """Counts against the calls of a second; raises QuotaExceeded."""

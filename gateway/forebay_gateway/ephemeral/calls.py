@@ -201,13 +201,13 @@ class EphemeralCalls:
             wait = tenant.wait_begins()
             if wait is not None:
                 await wait
-            entry = self._entered(tenant, call)
+            entry = self._entry(tenant, call)
         incoming.meter.accepted()
         # A timer, because asyncio.timeout takes three times the CPU.
         queue_wait = asyncio.get_running_loop().call_later(wait_s, self._on_queue_wait, call)
         call.queue_wait = queue_wait
         try:
-            if entry is None or not entry.is_held:
+            if entry is None or self._fair.enter(entry):
                 self._submit(call)
             return await call.reply
         except asyncio.CancelledError:
@@ -220,15 +220,13 @@ class EphemeralCalls:
             if entry is not None:
                 self._fair.leave(entry)
 
-    def _entered(self, tenant: TenantAccount, call: EphemeralCall) -> QueueEntry:
-        """Enters the call, which has been counted, into its tenant's queue."""
-        entry = QueueEntry(
+    def _entry(self, tenant: TenantAccount, call: EphemeralCall) -> QueueEntry:
+        """The entry of a call that `wait_begins` has counted."""
+        return QueueEntry(
             *(call.method.route.queue, tenant.name, call.priority, lambda: self._submit(call)),
             cost=lambda: 1 if call.is_large else 1 / call.batch_queue.size_limit,
             on_begun=tenant.wait_ends,
         )
-        self._fair.enter(entry)
-        return entry
 
     def _submit(self, call: EphemeralCall) -> None:
         if call.is_large:  # alone: in a batch, it would delay small calls

@@ -101,14 +101,15 @@ class FairQueue:
         """The part of the workers that the tenant gets while others wait, too."""
         return self._held.part(tenant)
 
-    def enter(self, entry: QueueEntry, slots: int) -> None:
-        """Adds a call. If it is not held, the caller must send it now; `send` is not called."""
-        if not self._held.count and self._has_room(slots):
-            self._let_out(entry)
-            self._presume_running(slots)
-        else:
+    def enter(self, entry: QueueEntry, slots: int) -> bool:
+        """Adds a call. Returns whether the caller must send it now; else `next` returns it later."""
+        if self._held.count or not self._has_room(slots):
             entry._stage = _HELD
             self._held.add(entry)
+            return False
+        self._let_out(entry)
+        self._presume_running(slots)
+        return True
 
     def leave(self, entry: QueueEntry) -> bool:
         """Removes a call that has ended, or that its caller gave up. A repeat has no effect.

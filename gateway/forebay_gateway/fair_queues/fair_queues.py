@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections import defaultdict
 from collections.abc import Callable, Mapping
 
 from forebay_backends.aio.periodic import run_periodically
@@ -27,24 +28,21 @@ class FairQueues:
         self._tenants = tenants
         self._default_weight = limits_of(DEFAULTS, tenants).weight or 1
         self._slots = slots
-        self._queues: dict[str, FairQueue] = {}
+        self._queues = defaultdict[str, FairQueue](lambda: FairQueue(self._weight))
 
-    def enter(self, entry: QueueEntry) -> None:
-        """Adds a call.
+    def enter(self, entry: QueueEntry) -> bool:
+        """Adds a call; `leave` must follow when it has ended.
 
-        If the entry is not held, the caller sends the call at once; else `send` is called when it
-        is the call's turn. The caller must call `leave` later.
+        Returns whether the caller must send it now. If not, the entry's `send` is called in its
+        turn.
         """
-        found = self._queues.get(entry.queue)
-        if found is None:
-            found = self._queues[entry.queue] = FairQueue(self._weight)
-        found.enter(entry, self._slots(entry.queue))
+        return self._queues[entry.queue].enter(entry, self._slots(entry.queue))
 
     def leave(self, entry: QueueEntry) -> None:
         """The call has ended, or its caller gave it up; sends what may be sent now."""
-        found = self._queues.get(entry.queue) or FairQueue(self._weight)
-        if found.leave(entry):
-            self._send_due(entry.queue, found)
+        queue = self._queues[entry.queue]
+        if queue.leave(entry):
+            self._send_due(entry.queue, queue)
 
     def held(self, queue: str) -> int:
         """How many calls of the queue wait in this gateway."""

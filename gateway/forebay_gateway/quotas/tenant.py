@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping
 from math import inf
 
 from forebay.routes import HIGHEST_PRIORITY
-from forebay_backends.settings.tenant_settings import TenantSettings
+from forebay_backends.settings.tenant_settings import TenantSettings, limits_of
 from forebay_gateway.admission.retry_after import CompletionRate
 from forebay_gateway.quotas.tenant_use import Limit, TenantUse
 
@@ -44,3 +45,17 @@ class Tenant:
         self.full_until: dict[Limit, float] = {}
         self.is_returning = False
         self.low_at = -inf
+
+
+class Tenants(dict[str, Tenant]):
+    """Tenants by name; each is made when it is first looked up."""
+
+    def __init__(self, settings: Mapping[str, TenantSettings], processes: int) -> None:
+        super().__init__()
+        self._settings = settings
+        self._processes = processes
+
+    def __missing__(self, name: str) -> Tenant:
+        tenant = self[name] = Tenant(name, limits_of(name, self._settings))
+        tenant.use.gateways = self._processes
+        return tenant

@@ -5,7 +5,6 @@ Most RPCs find room in the gateway's shares, and wait for nothing: their steps a
 
 from __future__ import annotations
 
-from collections.abc import Awaitable
 from typing import Protocol
 
 from forebay_gateway.admission.admission import Permit, Wait
@@ -16,7 +15,7 @@ from forebay_gateway.quotas.tenant_use import Limit
 class Quotas(Protocol):
     """Serves the RPCs for which a share may not suffice; see `tenant_quotas.py`."""
 
-    def take(self, tenant: Tenant, limit: Limit, amount: int) -> Wait:
+    async def take(self, tenant: Tenant, limit: Limit, amount: int) -> None:
         """Uses the amount; raises QuotaExceeded."""
 
     async def take_token(self, tenant: Tenant) -> None:
@@ -34,10 +33,10 @@ class TenantCall:
         "_permit",
         "_quotas",
         "_tenant",
-        "_unchecked",
         "_used",
         "max_priority",
         "name",
+        "unchecked",
     )
 
     def __init__(self, quotas: Quotas, tenant: Tenant, permit: Permit) -> None:
@@ -49,7 +48,7 @@ class TenantCall:
         self._is_counted = False
         self._used = 0
         """Bytes that count against the quota."""
-        self._unchecked = 0
+        self.unchecked = 0
         """Bytes that came in when the share was used up."""
 
     @property
@@ -61,23 +60,19 @@ class TenantCall:
         """Counts the RPC as in flight, and what its permit holds; the wait raises QuotaExceeded."""
         self._permit.tenant = self
         self.take_bytes(self._permit.held)
-        if not self._tenant.in_flight.take_easily(1):
-            wait = self._quotas.take(self._tenant, Limit.IN_FLIGHT, 1)
-            if wait is not None:
-                return self._begin_after(wait)
-        self._is_counted = True
-        return self.check_bytes()
+        self._is_counted = self._tenant.in_flight.take_easily(1)
+        return None if self._is_counted and not self.unchecked else self._take_rest()
 
-    async def _begin_after(self, wait: Awaitable[None]) -> None:
-        await wait
-        self._is_counted = True
-        wait_for_bytes = self.check_bytes()
-        if wait_for_bytes is not None:
-            await wait_for_bytes
+    async def _take_rest(self) -> None:
+        if not self._is_counted:
+            await self._quotas.take(self._tenant, Limit.IN_FLIGHT, 1)
+            self._is_counted = True
+        if self.unchecked:
+            await self.check_bytes()
 
     def __exit__(self, *_: object) -> None:
         tenant, self._permit.tenant = self._tenant, None
-        tenant.held_bytes.waiting -= self._unchecked
+        tenant.held_bytes.waiting -= self.unchecked
         tenant.held_bytes.used -= self._used
         if self._is_counted:
             tenant.in_flight.used -= 1
@@ -101,18 +96,18 @@ class TenantCall:
         self._quotas.on_free(self._tenant)
 
     def take_bytes(self, size: int) -> None:
-        """Counts bytes that came in; `check_bytes` must follow."""
+        """Counts bytes that came in; `check_bytes` must follow if some are `unchecked`."""
         if self._tenant.held_bytes.take_easily(size):
             self._used += size
         else:
-            self._unchecked += size
+            self.unchecked += size
             self._tenant.held_bytes.waiting += size
 
     def add_bytes(self, size: int) -> None:
         """Counts bytes without a check, if negative subtracts them."""
         if size < 0:
-            unchecked = min(-size, self._unchecked)
-            self._unchecked -= unchecked
+            unchecked = min(-size, self.unchecked)
+            self.unchecked -= unchecked
             self._tenant.held_bytes.waiting -= unchecked
             size += unchecked
         if size:
@@ -124,19 +119,9 @@ class TenantCall:
         """Whether so many bytes more are within the tenant's share."""
         return self._tenant.held_bytes.fits(size)
 
-    def check_bytes(self) -> Wait:
-        """Raises QuotaExceeded if the bytes that came in are over the tenant's quota."""
-        size = self._unchecked
-        if not size:
-            return None
-        self._unchecked = 0
+    async def check_bytes(self) -> None:
+        """Waits for room for the unchecked bytes; raises QuotaExceeded."""
+        size, self.unchecked = self.unchecked, 0
         self._tenant.held_bytes.waiting -= size
-        wait = self._quotas.take(self._tenant, Limit.HELD_BYTES, size)
-        if wait is not None:
-            return self._use_after(wait, size)
-        self._used += size
-        return None
-
-    async def _use_after(self, wait: Awaitable[None], size: int) -> None:
-        await wait
+        await self._quotas.take(self._tenant, Limit.HELD_BYTES, size)
         self._used += size

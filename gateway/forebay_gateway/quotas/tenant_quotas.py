@@ -18,10 +18,10 @@ from forebay_backends.ledger.operations.quotas import Shares, share
 from forebay_backends.ledger.scripts import RENEWAL_INTERVAL_S
 from forebay_backends.metrics.instruments import OTHER
 from forebay_backends.metrics.registry import Figures
-from forebay_backends.settings.tenant_settings import TenantSettings, limits_of
-from forebay_gateway.admission.admission import Permit, Wait
+from forebay_backends.settings.tenant_settings import TenantSettings
+from forebay_gateway.admission.admission import Permit
 from forebay_gateway.admission.retry_after import retry_after_s
-from forebay_gateway.quotas.tenant import Tenant
+from forebay_gateway.quotas.tenant import Tenant, Tenants
 from forebay_gateway.quotas.tenant_call import TenantCall
 from forebay_gateway.quotas.tenant_use import RATE, Limit
 
@@ -56,9 +56,8 @@ class TenantQuotas:
         self._settings = tenants
         self._gateway = gateway
         self._run = run
-        self._processes = processes
         self._clock = clock
-        self._tenants: dict[str, Tenant] = {}
+        self._tenants = Tenants(tenants, processes)
         self._refused: dict[tuple[str, ...], float] = {}
         self._background_tasks = BackgroundTasks()
         self._outage = OutageLog(
@@ -68,11 +67,11 @@ class TenantQuotas:
         )
 
     def limits(self, tenant: str) -> TenantSettings:
-        return self._of(tenant).use.settings
+        return self._tenants[tenant].use.settings
 
     def counted(self, tenant: str, permit: Permit) -> TenantCall:
         """Counts what an RPC of the tenant uses, until the block is left; see `TenantCall`."""
-        return TenantCall(self, self._of(tenant), permit)
+        return TenantCall(self, self._tenants[tenant], permit)
 
     def on_frame(self, key: str, frame: GatewayFrame) -> None:
         """Handles a frame of the gateway's channel."""
@@ -103,17 +102,13 @@ class TenantQuotas:
             "forebay_tenant_refused_total": dict(self._refused),
         }
 
-    def take(self, tenant: Tenant, limit: Limit, amount: int) -> Wait:
+    async def take(self, tenant: Tenant, limit: Limit, amount: int) -> None:
         """Uses the amount, at once if this gateway's share has it; else raises QuotaExceeded."""
         share = tenant.use.shares[limit]
-        if not share.take(amount):
-            return self._take_more(tenant, limit, amount)
-        if share.is_low:
-            self._ask(tenant)
-        return None
-
-    async def _take_more(self, tenant: Tenant, limit: Limit, amount: int) -> None:
-        share = tenant.use.shares[limit]
+        if share.take(amount):
+            if share.is_low:
+                self._ask(tenant)
+            return
         now = self._clock()
         share.waiting += amount
         try:
@@ -150,13 +145,6 @@ class TenantQuotas:
             retry_after_s=retry_after_s(use.token_in_s(self._clock())),
             quota=RATE,
         )
-
-    def _of(self, name: str) -> Tenant:
-        found = self._tenants.get(name)
-        if found is None:
-            found = self._tenants[name] = Tenant(name, limits_of(name, self._settings))
-            found.use.gateways = self._processes
-        return found
 
     async def _more(
         self, tenant: Tenant, take: Callable[[], bool], waits_s: tuple[float, ...] = _WAITS_S

@@ -15,7 +15,7 @@ from forebay.checks import Check
 from forebay.deadline import Deadline
 from forebay.errors import DeadlineExceeded, InvalidRequest, TooLarge
 from forebay.routes import Method
-from forebay_gateway.admission.admission import Permit, Wait
+from forebay_gateway.admission.admission import Permit, TenantAccount
 from forebay_gateway.metrics.call_meter import CallMeter
 from forebay_gateway.rpc.cache_key import CacheKey, cache_key, may_share
 from forebay_gateway.rpc.context import Context
@@ -30,8 +30,7 @@ if TYPE_CHECKING:
 class RequestStream:
     """The request messages of an RPC; `count` gets the size of each.
 
-    `check`, if given, is called for each message before iteration yields it, and what it returns
-    is awaited; it raises if the counted bytes are over a quota.
+    Iteration raises if the counted bytes are over the quota of the tenant, if there is one.
 
     This is not an async generator: the event loop needs a task to close a generator that is not
     exhausted, and after a unary request it never is.
@@ -43,16 +42,19 @@ class RequestStream:
         reads: MessageReads,
         caller: str,
         count: Callable[[int], None],
-        check: Callable[[], Wait] | None = None,
+        tenant: TenantAccount | None = None,
     ) -> None:
         self._context = context
         self._reads = reads
         self._caller = caller
         self._count = count
-        self._check = check
+        self._tenant = tenant
 
     def read_now(self) -> bytes | None:
-        """The next request, without `check`; None if it has not arrived: iterate to wait for it."""
+        """The next request; None if it has not arrived: iterate to wait for it.
+
+        The caller checks the quota of the tenant.
+        """
         return self._reads.read_now(self._context, self._caller, self._count)
 
     def __aiter__(self) -> RequestStream:
@@ -62,9 +64,8 @@ class RequestStream:
         request: Any = await self._reads.read(self._context, self._caller, self._count)
         if request is grpc.aio.EOF:
             raise StopAsyncIteration
-        wait = None if self._check is None else self._check()
-        if wait is not None:
-            await wait
+        if self._tenant is not None and self._tenant.unchecked:
+            await self._tenant.check_bytes()
         return bytes(request)
 
 

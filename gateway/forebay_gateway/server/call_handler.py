@@ -258,17 +258,13 @@ class CallHandler:
         if deadline.passed:
             raise DeadlineExceeded("the deadline passed before the call came in")
         check = self._checks.get(method.name, NoCheck)()
-        check_bytes = None if tenant is None else tenant.check_bytes
-        requests = RequestStream(
-            *(context, self._limits.reads, permit.caller, permit.take, check_bytes)
-        )
+        requests = RequestStream(context, self._limits.reads, permit.caller, permit.take, tenant)
         incoming = await receive(
             *(method, options, deadline, requests, check, permit, self._limits.requests),
             *(meter, span),
         )
-        wait = None if tenant is None else tenant.check_bytes()
-        if wait is not None:
-            await wait
+        if tenant is not None and tenant.unchecked:
+            await tenant.check_bytes()
         if method.route.cache is None:
             return incoming
         return await with_cache_key(incoming, context.principal.tenant, self._limits.requests)

@@ -5,9 +5,10 @@ from __future__ import annotations
 import re
 from binascii import Error as Base64Error
 from binascii import a2b_base64, b2a_base64
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import chain
 
 from grpc import StatusCode
 
@@ -75,16 +76,14 @@ class RequestHead:
     encoding: bytes
 
 
-def read_head(headers: Iterable[tuple[bytes, bytes]]) -> RequestHead:
+def read_head(headers: Sequence[tuple[bytes, bytes]]) -> RequestHead:
     """Parses the headers of a request; raises RpcError or NoGrpcRequest."""
     own: dict[bytes, bytes] = {}
     metadata: list[tuple[str, str | bytes]] = []
-    size = 0
     for name, value in headers:
-        size += len(name) + len(value) + ENTRY_BYTES
         if name in _PROTOCOL_HEADERS:
             own[name] = value
-        elif name.endswith(b"-bin"):
+        elif name[-4:] == b"-bin":
             metadata.extend(_binary(name.decode("ascii"), value))
         else:
             metadata.append((name.decode("ascii"), _text(value)))
@@ -92,6 +91,7 @@ def read_head(headers: Iterable[tuple[bytes, bytes]]) -> RequestHead:
         raise NoGrpcRequest(b"405")
     if not own.get(b"content-type", b"").startswith(_CONTENT_TYPE):
         raise NoGrpcRequest(b"415")
+    size = ENTRY_BYTES * len(headers) + sum(map(len, chain.from_iterable(headers)))
     if size > MAX_METADATA_BYTES:
         raise RpcError(
             StatusCode.RESOURCE_EXHAUSTED,
