@@ -53,23 +53,34 @@ T = TypeVar("T")
 
 
 @dataclass(eq=False)
-class Turn:
-    """A call's place in its tenant's queue. `method` and `new` are None if it was taken over."""
+class Turn(QueueEntry):
+    """A call's place in its tenant's queue, among the `held` calls.
 
+    `account`, `method` and `new` are None if the call was taken over.
+    """
+
+    held: HeldCalls
     call: CallKey
     task: str
     attempt: int
-    entry: QueueEntry
+    queue: str
+    priority: int
     traceparent: str
+    account: TenantAccount | None = None
     method: Method | None = None
     new: NewCall | None = None
     is_stored: asyncio.Event = field(default_factory=asyncio.Event)
     has_rpc: bool = True
 
-    @property
-    def is_held(self) -> bool:
-        """Whether the message must not be sent yet."""
-        return self.entry.is_held
+    def __post_init__(self) -> None:
+        self.tenant = self.call.owner
+
+    def send(self) -> None:
+        """Sends the message in the background, as soon as the record is stored."""
+        self.held.send(self)
+
+    def cost(self) -> float:
+        return 1 / self.held.batch_size(self)
 
     @property
     def message(self) -> TaskMessage:
@@ -78,8 +89,8 @@ class Turn:
             self.call,
             self.attempt,
             task=self.task,
-            queue=self.entry.queue,
-            priority=self.entry.priority,
+            queue=self.queue,
+            priority=self.priority,
             traceparent=self.traceparent,
         )
 
@@ -123,14 +134,14 @@ class HeldCalls:
         wait = tenant.wait_begins()
         if wait is not None:
             await wait
-        return self._turn(
-            *(call, new.task, 1, new.queue, tenant.name, new.priority, new.traceparent),
-            *(tenant.wait_ends, method, new),
+        return Turn(
+            *(self, call, new.task, 1, new.queue, new.priority, new.traceparent),
+            *(tenant, method, new),
         )
 
     def enter(self, turn: Turn) -> None:
         """Puts the call into the queue. If it is held then, its message is sent later."""
-        self._fair.enter(turn.entry)
+        self._fair.enter(turn)
 
     def on_stored(self, turn: Turn) -> None:
         """The ledger has the record, and knows whether the message is held back."""
@@ -143,13 +154,13 @@ class HeldCalls:
         if self._turns.get(str(turn.call)) is turn:
             del self._turns[str(turn.call)]
             self._acceptor.on_ended(turn.call, None)
-        self._fair.leave(turn.entry)
+        self._fair.leave(turn)
 
     def on_rpc_end(self, turn: Turn, ending: Ending | None) -> None:
         """The RPC that made the call is over; the call may go on, and keeps its place then."""
         if ending is not None or not turn.is_stored.is_set():
             self.leave(turn)
-        elif not turn.entry.is_gone:
+        elif not turn.is_gone:
             turn.has_rpc = False
             self._background_tasks.start(self._observe([turn]))
 
@@ -182,35 +193,20 @@ class HeldCalls:
         for turn in held:
             self.leave(turn)
 
-    def _turn(
-        self,
-        call: CallKey,
-        task: str,
-        attempt: int,
-        queue: str,
-        tenant: str,
-        priority: int,
-        traceparent: str,
-        on_begun: Callable[[], None] = lambda: None,
-        method: Method | None = None,
-        new: NewCall | None = None,
-    ) -> Turn:
-        def send() -> None:
-            self._background_tasks.start(self._send(turn))
+    def send(self, turn: Turn) -> None:
+        """Sends the message of a call in the background."""
+        self._background_tasks.start(self._send(turn))
 
-        def cost() -> float:
-            if method is None or new is None:
-                return 1.0
-            return 1 / self._acceptor.batch_size(method, new)
-
-        entry = QueueEntry(queue, tenant, priority, send, cost=cost, on_begun=on_begun)
-        turn = Turn(call, task, attempt, entry, traceparent, method, new)
-        return turn
+    def batch_size(self, turn: Turn) -> int:
+        """The most calls like this one that a message names."""
+        if turn.method is None or turn.new is None:
+            return 1
+        return self._acceptor.batch_size(turn.method, turn.new)
 
     async def _send(self, turn: Turn) -> None:
         """Sends the message, which was held back; retries while the call waits."""
         await turn.is_stored.wait()
-        while not turn.entry.is_gone:
+        while not turn.is_gone:
             try:
                 if not turn.has_rpc:  # its end frees the place for the next call
                     await self._observe([turn])
@@ -269,7 +265,7 @@ class HeldCalls:
             return turn.call.partition
 
         operations = [
-            make(name, [(turn.entry.queue, turn.call) for turn in some])
+            make(name, [(turn.queue, turn.call) for turn in some])
             for name, found in groupby(sorted(turns, key=partition), partition)
             for some in chunks(list(found), _PER_OPERATION)
         ]
@@ -297,15 +293,14 @@ class HeldCalls:
 
     def take_over(self, one: HeldCall) -> None:
         """Puts a call, whose message is held back, into the queue of its tenant here."""
-        turn = self._turn(
-            *(one.call, one.task, one.attempt, one.queue, one.call.owner, one.priority),
-            one.traceparent,
+        turn = Turn(
+            *(self, one.call, one.task, one.attempt, one.queue, one.priority, one.traceparent)
         )
         turn.has_rpc = False
         self.on_stored(turn)
         self.enter(turn)
         if not turn.is_held:
-            self._background_tasks.start(self._send(turn))
+            self.send(turn)
 
 
 def _is_over(state: State | Refusal) -> bool:

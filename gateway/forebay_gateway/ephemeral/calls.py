@@ -47,9 +47,8 @@ from forebay_backends.telemetry.call_labels import (
     traceparent_of_member,
     unsampled_traceparent,
 )
-from forebay_gateway.admission.admission import RETRY_AFTER_S, TenantAccount
+from forebay_gateway.admission.admission import RETRY_AFTER_S
 from forebay_gateway.ephemeral.in_flight import Batch, EphemeralCall, InFlight
-from forebay_gateway.fair_queues.fair_queue import QueueEntry
 from forebay_gateway.fair_queues.fair_queues import FairQueues
 from forebay_gateway.fleet.monitor import FleetMonitor
 from forebay_gateway.identity.caller import caller_bytes
@@ -108,7 +107,7 @@ class EphemeralCalls:
         method, priority = incoming.method, options.priority
         call = EphemeralCall(
             *(method, priority, self._batcher.queue_of(method, priority), member, request),
-            time.monotonic(),
+            *(time.monotonic(), self._submit),
             incoming.span,
             context.principal.tenant,
         )
@@ -196,18 +195,18 @@ class EphemeralCalls:
         call.member.begin_by_ms = self._fleet.ledger_time_ms(
             incoming.deadline.sooner(wait_s).remaining_s()
         )
-        tenant, entry = incoming.permit.tenant, None
+        tenant = incoming.permit.tenant
         if tenant is not None:
             wait = tenant.wait_begins()
             if wait is not None:
                 await wait
-            entry = self._entry(tenant, call)
+            call.account = tenant
         incoming.meter.accepted()
         # A timer, because asyncio.timeout takes three times the CPU.
         queue_wait = asyncio.get_running_loop().call_later(wait_s, self._on_queue_wait, call)
         call.queue_wait = queue_wait
         try:
-            if entry is None or self._fair.enter(entry):
+            if tenant is None or self._fair.enter(call):
                 self._submit(call)
             return await call.reply
         except asyncio.CancelledError:
@@ -217,16 +216,8 @@ class EphemeralCalls:
         finally:
             queue_wait.cancel()
             self._remove(call)
-            if entry is not None:
-                self._fair.leave(entry)
-
-    def _entry(self, tenant: TenantAccount, call: EphemeralCall) -> QueueEntry:
-        """The entry of a call that `wait_begins` has counted."""
-        return QueueEntry(
-            *(call.method.route.queue, tenant.name, call.priority, lambda: self._submit(call)),
-            cost=lambda: 1 if call.is_large else 1 / call.batch_queue.size_limit,
-            on_begun=tenant.wait_ends,
-        )
+            if tenant is not None:
+                self._fair.leave(call)
 
     def _submit(self, call: EphemeralCall) -> None:
         if call.is_large:  # alone: in a batch, it would delay small calls

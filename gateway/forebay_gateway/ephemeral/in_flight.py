@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from forebay.errors import ForebayError
@@ -13,6 +13,7 @@ from forebay_backends.ledger.keys import CallKey
 from forebay_backends.ledger.lost_calls import certainly_lost, probably_lost
 from forebay_backends.ledger.operations.maintenance import QueueBacklog, UnclaimedCall
 from forebay_backends.ledger.scripts import LEASE_S
+from forebay_gateway.fair_queues.fair_queue import QueueEntry
 from forebay_gateway.rpc.batching import BatchQueue
 from forebay_gateway.rpc.large_sends import LARGE_ABOVE_BYTES
 
@@ -20,8 +21,8 @@ if TYPE_CHECKING:
     from forebay_backends.telemetry.rpc_span import RpcSpan
 
 
-class EphemeralCall:
-    """One ephemeral call; times are seconds of the monotonic clock."""
+class EphemeralCall(QueueEntry):
+    """One ephemeral call; times are seconds of the monotonic clock. `submit` sends it."""
 
     def __init__(
         self,
@@ -31,10 +32,12 @@ class EphemeralCall:
         member: call_pb2.BatchMember,
         request: bytes,
         begun_at: float,
+        submit: Callable[[EphemeralCall], None],
         span: RpcSpan | None = None,
         owner: str = "",
     ) -> None:
-        self.owner = owner
+        self.owner = self.tenant = owner
+        self.queue = method.route.queue
         self.method = method
         self.priority = priority
         self.batch_queue = batch_queue
@@ -46,6 +49,7 @@ class EphemeralCall:
         """The bytes of the request."""
         self.is_large = self.size > LARGE_ABOVE_BYTES
         self.begun_at = begun_at
+        self._submit = submit
         self.span = span
         self.reply: asyncio.Future[call_pb2.BatchMemberReply]
         self.reply = asyncio.get_running_loop().create_future()
@@ -54,6 +58,12 @@ class EphemeralCall:
         self.attempt = 1
         self.batch: Batch | None = None
         """The batch that the call was sent in; None until it is sent."""
+
+    def send(self) -> None:
+        self._submit(self)
+
+    def cost(self) -> float:
+        return 1 if self.is_large else 1 / self.batch_queue.size_limit
 
     @property
     def key(self) -> CallKey:

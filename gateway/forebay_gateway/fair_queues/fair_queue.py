@@ -10,9 +10,11 @@ are running, one for each slot; the others still wait for a worker.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections import OrderedDict
 from collections.abc import Callable
 from enum import Enum, auto
+from typing import Protocol
 
 from forebay_gateway.fair_queues.round_robin import MAX_COST, ROUNDING, RoundRobin
 
@@ -34,33 +36,31 @@ _IN_BROKER = (_SENT, _RUNNING)
 _NOT_BEGUN = (_NEW, _HELD, _SENT)
 
 
-class QueueEntry:
-    """A call in a fair queue. `send` is called when it may go to the broker.
+class Account(Protocol):
+    """Counts the calls of a tenant that wait for a worker."""
 
-    `cost` returns the part of a message that the call takes. `on_begun` is called once: when the
-    call is presumed to run, or when it leaves before that.
-    """
+    def wait_ends(self) -> None:
+        """Called once: when the call is presumed to run, or when it leaves before that."""
 
-    __slots__ = ("_on_begun", "_paid", "_stage", "cost", "priority", "queue", "send", "tenant")
 
-    def __init__(
-        self,
-        queue: str,
-        tenant: str,
-        priority: int,
-        send: Callable[[], None],
-        *,
-        cost: Callable[[], float] = lambda: MAX_COST,
-        on_begun: Callable[[], None] = lambda: None,
-    ) -> None:
-        self.queue = queue
-        self.tenant = tenant
-        self.priority = priority
-        self.send = send
-        self.cost = cost
-        self._on_begun = on_begun
-        self._paid = 0.0
-        self._stage = _NEW
+class QueueEntry(ABC):
+    """A call in a fair queue; each kind of call extends it. It is equal only to itself."""
+
+    queue: str
+    tenant: str
+    priority: int
+    account: Account | None = None
+    """Has counted the call; None if no quota counts it."""
+    _stage = _NEW
+    _paid = 0.0
+
+    @abstractmethod
+    def send(self) -> None:
+        """Sends the call, which was held, to the broker."""
+
+    def cost(self) -> float:
+        """The part of a message that the call takes, at most `MAX_COST`."""
+        return MAX_COST
 
     @property
     def is_held(self) -> bool:
@@ -77,35 +77,23 @@ class FairQueue:
     """The calls of one queue at this gateway, until they end; `weight` gets a tenant's name."""
 
     def __init__(self, weight: Callable[[str], int]) -> None:
-        self._held: RoundRobin[QueueEntry] = RoundRobin(weight)
+        self.held: RoundRobin[QueueEntry] = RoundRobin(weight)
+        """The calls that wait here."""
         self._sent: OrderedDict[QueueEntry, None] = OrderedDict()
         """The calls in the broker that still wait for a worker, in the order in which they came."""
         self._in_broker = 0.0
         self._running = 0.0
 
     @property
-    def held(self) -> int:
-        """How many calls wait here."""
-        return self._held.count
-
-    @property
     def is_empty(self) -> bool:
         """Whether no call is here, nor in the broker."""
-        return not self._held.count and self._in_broker < ROUNDING
-
-    def held_of(self, tenant: str) -> int:
-        """How many calls of the tenant wait here."""
-        return self._held.waiting(tenant)
-
-    def part(self, tenant: str) -> float:
-        """The part of the workers that the tenant gets while others wait, too."""
-        return self._held.part(tenant)
+        return not self.held.count and self._in_broker < ROUNDING
 
     def enter(self, entry: QueueEntry, slots: int) -> bool:
-        """Adds a call. Returns whether the caller must send it now; else `next` returns it later."""
-        if self._held.count or not self._has_room(slots):
+        """Adds a call. Returns whether the caller must send it now; if not, `next` returns it."""
+        if self.held.count or not self._has_room(slots):
             entry._stage = _HELD
-            self._held.add(entry)
+            self.held.add(entry)
             return False
         self._let_out(entry)
         self._presume_running(slots)
@@ -118,20 +106,20 @@ class FairQueue:
         """
         stage, entry._stage = entry._stage, _GONE
         if stage is _HELD:
-            self._held.remove(entry)
+            self.held.remove(entry)
         elif stage in _IN_BROKER:
             self._in_broker -= entry._paid
             if stage is _RUNNING:
                 self._running -= entry._paid
             else:
                 del self._sent[entry]
-        if stage in _NOT_BEGUN:
-            entry._on_begun()
-        return bool(self._held.count or self._sent)
+        if stage in _NOT_BEGUN and entry.account is not None:
+            entry.account.wait_ends()
+        return bool(self.held.count or self._sent)
 
     def next(self, slots: int) -> QueueEntry | None:
         """Returns the next call to send, or None. The caller must call the entry's `send`."""
-        entry = self._held.next() if self._held.count and self._has_room(slots) else None
+        entry = self.held.next() if self.held.count and self._has_room(slots) else None
         if entry is not None:
             self._let_out(entry)
         self._presume_running(slots)
@@ -151,4 +139,5 @@ class FairQueue:
             entry, _ = self._sent.popitem(last=False)
             entry._stage = _RUNNING
             self._running += entry._paid
-            entry._on_begun()
+            if entry.account is not None:
+                entry.account.wait_ends()

@@ -47,7 +47,7 @@ class FairQueues:
     def held(self, queue: str) -> int:
         """How many calls of the queue wait in this gateway."""
         found = self._queues.get(queue)
-        return 0 if found is None else found.held
+        return 0 if found is None else found.held.count
 
     def held_before(self, tenant: str, queue: str) -> tuple[int, float]:
         """How many calls of the queue wait in this gateway, and before the tenant's next one.
@@ -55,11 +55,10 @@ class FairQueues:
         The second is an estimate of how many of the waiting calls will be sent before.
         """
         found = self._queues.get(queue)
-        held = 0 if found is None else found.held
-        if found is None or not held:
+        if found is None or not found.held.count:
             return 0, 0.0
-        own = found.held_of(tenant)
-        return held, min(float(held), own / found.part(tenant)) if own else 0.0
+        count, own = found.held.count, found.held.waiting(tenant)
+        return count, min(float(count), own / found.held.part(tenant)) if own else 0.0
 
     async def run(self) -> None:
         """Sends calls as slots become free or are added, until cancelled."""

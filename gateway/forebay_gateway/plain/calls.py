@@ -212,14 +212,14 @@ class PlainCalls:
         else:
             self._in_flight.remove(call)
             if turn is not None:
-                self.fair.leave(turn.entry)
+                self.fair.leave(turn)
         if call.sent and not call.task_ended and not (detach and call.refusal is None):
             plain = call.method.route.plain
             terminate = not (detach or (plain is not None and plain.let_finish))
             self._background_tasks.start(self._revoke(call, terminate=terminate))
 
     async def _go_on(self, call: PlainCall, turn: Turn) -> None:
-        """Keeps a detached call's queue entry after its RPC is over, until its task has ended.
+        """Keeps a detached call's turn after its RPC is over, until its task has ended.
 
         If the gateway shuts down while the call waits for its turn, the task is sent at once.
         """
@@ -235,7 +235,7 @@ class PlainCalls:
                 _log.warning("call %s: its task was not sent: %s", call.id, error.message)
         finally:
             self._in_flight.remove(call)
-            self.fair.leave(turn.entry)
+            self.fair.leave(turn)
 
     async def _send(self, call: PlainCall) -> None:
         """Sends the task once, as soon as its queue exists; raises the error that ends the call."""

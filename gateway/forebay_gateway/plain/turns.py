@@ -3,29 +3,36 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass
 
 from forebay.errors import QueueWait
 from forebay_backends.aio.cancellation import cancel_all
+from forebay_gateway.admission.admission import TenantAccount
 from forebay_gateway.fair_queues.fair_queue import QueueEntry
 from forebay_gateway.fair_queues.fair_queues import FairQueues
 from forebay_gateway.plain.in_flight import PlainCall
 from forebay_gateway.rpc.incoming import IncomingCall
 
 
-@dataclass(frozen=True)
-class Turn:
-    """A call's place in its tenant's queue; `comes` is set when it is the call's turn."""
+class Turn(QueueEntry):
+    """A call's place in its tenant's queue; `account` has counted it."""
 
-    entry: QueueEntry
-    comes: asyncio.Event
+    def __init__(self, queue: str, priority: int, account: TenantAccount) -> None:
+        self.queue = queue
+        self.tenant = account.name
+        self.priority = priority
+        self.account = account
+        self._comes = asyncio.Event()
+
+    def send(self) -> None:
+        """Lets the call send its task."""
+        self._comes.set()
 
     async def wait(self, call: PlainCall) -> None:
         """Returns when the task may be sent; raises the call's error if the call ends first."""
-        if self.entry.is_held:
+        if self.is_held:
             try:
                 async with asyncio.timeout(call.max_silence_s):
-                    await _either(self.comes, call.changed)
+                    await _either(self._comes, call.changed)
             except TimeoutError:
                 raise QueueWait("no worker was free for the call in time") from None
             call.raise_error()
@@ -39,14 +46,12 @@ async def take_turn(fair: FairQueues, incoming: IncomingCall) -> Turn | None:
     tenant = incoming.permit.tenant
     if tenant is None:
         return None
-    comes = asyncio.Event()
-    queue, priority = incoming.method.route.queue, incoming.options.priority
     wait = tenant.wait_begins()
     if wait is not None:
         await wait
-    entry = QueueEntry(queue, tenant.name, priority, comes.set, on_begun=tenant.wait_ends)
-    fair.enter(entry)
-    return Turn(entry, comes)
+    turn = Turn(incoming.method.route.queue, incoming.options.priority, tenant)
+    fair.enter(turn)
+    return turn
 
 
 async def _either(one: asyncio.Event, other: asyncio.Event) -> None:

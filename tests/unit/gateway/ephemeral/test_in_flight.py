@@ -20,6 +20,11 @@ START = 1000.0
 LATER = LEASE_S + 1.0
 
 
+def _never(call: EphemeralCall) -> None:
+    """These tests send batches themselves."""
+    raise AssertionError
+
+
 class Sending:
     """Sends batches, each named by the ids of its calls, at given times."""
 
@@ -29,7 +34,9 @@ class Sending:
     def send(self, call_ids: str, at: float, priority: int = 0) -> Batch:
         queue = BatchQueue[EphemeralCall](ADD.route)
         members = [call_pb2.BatchMember(call_id=call_id) for call_id in call_ids.split()]
-        calls = [EphemeralCall(ADD, priority, queue, one, b"", START + at) for one in members]
+        calls = [
+            EphemeralCall(ADD, priority, queue, one, b"", START + at, _never) for one in members
+        ]
         batch = Batch(CallKey(call_ids), calls, START + at)
         self.in_flight.add(batch)
         return batch

@@ -20,6 +20,11 @@ MOST = 8
 START = 1000.0
 
 
+def _never(call: EphemeralCall) -> None:
+    """These tests send batches themselves."""
+    raise AssertionError
+
+
 class FakeClockQueue:
     """A batch queue on a clock that the test sets."""
 
@@ -31,7 +36,7 @@ class FakeClockQueue:
         for _ in range(count):
             member = call_pb2.BatchMember(call_id=str(len(self.calls)))
             self.calls.append(
-                EphemeralCall(ADD, 0, self.queue, member, b"", START + at, owner=owner)
+                EphemeralCall(ADD, 0, self.queue, member, b"", START + at, _never, owner=owner)
             )
             self.queue.add(self.calls[-1])
 
@@ -214,7 +219,7 @@ class Sender:
     def submit(self, name: str, priority: int = 0) -> None:
         member = call_pb2.BatchMember(call_id=name)
         queue = self.batcher.queue_of(BATCHED, priority)
-        call = EphemeralCall(BATCHED, priority, queue, member, b"", time.monotonic())
+        call = EphemeralCall(BATCHED, priority, queue, member, b"", time.monotonic(), _never)
         self.batcher.submit(queue, call)
 
     def done(self, batch: str) -> None:
