@@ -95,8 +95,7 @@ class FairQueue:
             entry._stage = _HELD
             self.held.add(entry)
             return False
-        self._let_out(entry)
-        self._presume_running(slots)
+        self._advance(slots, entry)
         return True
 
     def leave(self, entry: QueueEntry) -> bool:
@@ -120,21 +119,19 @@ class FairQueue:
     def next(self, slots: int) -> QueueEntry | None:
         """Returns the next call to send, or None. The caller must call the entry's `send`."""
         entry = self.held.next() if self.held.count and self._has_room(slots) else None
-        if entry is not None:
-            self._let_out(entry)
-        self._presume_running(slots)
+        self._advance(slots, entry)
         return entry
 
     def _has_room(self, slots: int) -> bool:
         return self._in_broker < WINDOW * (slots or 1) - ROUNDING
 
-    def _let_out(self, entry: QueueEntry) -> None:
-        entry._stage = _SENT
-        entry._paid = entry.cost()
-        self._in_broker += entry._paid
-        self._sent[entry] = None
-
-    def _presume_running(self, slots: int) -> None:
+    def _advance(self, slots: int, out: QueueEntry | None) -> None:
+        """Counts the call that goes out, if one does, and those that are presumed to run now."""
+        if out is not None:
+            out._stage = _SENT
+            out._paid = out.cost()
+            self._in_broker += out._paid
+            self._sent[out] = None
         while self._sent and self._running < slots - ROUNDING:
             entry, _ = self._sent.popitem(last=False)
             entry._stage = _RUNNING
