@@ -118,10 +118,7 @@ class _SampledAttempt(AttemptSpan):
     """The CONSUMER span of one attempt."""
 
     is_recording = True
-
-    def __init__(self, span: Span, traceparent: str) -> None:
-        super().__init__(span, traceparent)
-        self._items: ItemEvents | None = None
+    _items: ItemEvents | None = None
 
     def on_item(self) -> None:
         if self._items is None:

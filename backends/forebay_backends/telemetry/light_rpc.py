@@ -37,6 +37,10 @@ class LightRpc(RpcSpan):
     is_recording = True
     is_remote = False
     is_sampled = True
+    _producer = ""
+    """The context of the PRODUCER span while it is open."""
+    _grown: Span | None = None
+    _items: ItemEvents | None = None
 
     def __init__(
         self, spans: LightSpans, shape: Shape, traceparent: str, parent: ParentContext | None
@@ -47,10 +51,6 @@ class LightRpc(RpcSpan):
         self._shape = shape
         self._parent = parent
         self._begun_ns = time.time_ns()
-        self._producer = ""
-        """The context of the PRODUCER span while it is open."""
-        self._grown: Span | None = None
-        self._items = ItemEvents()
 
     @property
     def span_context(self) -> SpanContext:
@@ -81,6 +81,8 @@ class LightRpc(RpcSpan):
             self._server().add_link(linked.span_context, {LINK: "call"})
 
     def on_response(self) -> None:
+        if self._items is None:
+            self._items = ItemEvents()
         add_item(self._server(), self._items)
 
     def _server(self) -> Span:

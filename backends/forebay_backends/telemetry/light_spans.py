@@ -188,8 +188,7 @@ class LightSpan(Span):
             finish(self._grown, attributes, failed=failed)
             return
         self._has_ended = True
-        if self._attributes:
-            attributes = {**self._attributes, **attributes}
+        attributes = {**self._attributes, **attributes} if attributes else self._attributes
         self._spans.end(
             self._shape,
             self.traceparent,

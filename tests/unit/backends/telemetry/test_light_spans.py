@@ -1,4 +1,4 @@
-"""Spans that become messages without the SDK: they are as the SDK's exporter would have them."""
+"""Light spans: they are exported as if they had been the SDK's."""
 
 from __future__ import annotations
 
@@ -25,10 +25,13 @@ from opentelemetry.trace import (
     TraceState,
 )
 
+from forebay.v1 import call_pb2
 from forebay_backends.telemetry.ending_span import finish
+from forebay_backends.telemetry.light_rpc import LightRpc
 from forebay_backends.telemetry.light_span_exporter import LightSpanExporter
 from forebay_backends.telemetry.light_spans import LightSpan
 from forebay_backends.telemetry.providers import Provider
+from forebay_backends.telemetry.rpc_span import RpcSpan
 from forebay_backends.telemetry.span_maker import SpanMaker
 from forebay_backends.telemetry.span_shapes import (
     Shape,
@@ -161,6 +164,94 @@ def test_a_span_has_the_times_of_its_start_and_end(traced: Traced, kept: Kept) -
     (message,) = exported(traced, kept)
     (begun, ended) = message.start_time_unix_nano, message.end_time_unix_nano
     assert times[0] <= begun <= times[1] <= ended <= times[2]
+
+
+def unary(rpc: RpcSpan) -> None:
+    rpc.publish("orders", call_pb2.Metadata(), is_ephemeral=True)
+    rpc.sent()
+    rpc.end("order-17", "OK", "acme")
+
+
+def refused(rpc: RpcSpan) -> None:
+    rpc.end("", "RESOURCE_EXHAUSTED")
+
+
+def not_sent(rpc: RpcSpan) -> None:
+    rpc.publish("orders", call_pb2.Metadata())
+    rpc.end("order-17", "UNAVAILABLE")
+
+
+def streaming(rpc: RpcSpan) -> None:
+    rpc.publish("orders", call_pb2.Metadata())
+    rpc.sent()
+    for _ in range(250):
+        rpc.on_response()
+    rpc.end("order-17", "INTERNAL")
+
+
+def attached(rpc: RpcSpan) -> None:
+    rpc.publish("orders", call_pb2.Metadata())
+    rpc.attached(REMOTE.traceparent)
+    rpc.on_response()
+    rpc.end("order-17", "OK")
+
+
+def attached_to_an_unsampled_call(rpc: RpcSpan) -> None:
+    rpc.attached(f"{REMOTE.traceparent[:-1]}0")
+    rpc.end("order-17", "OK")
+
+
+@pytest.mark.parametrize("is_below", [False, True], ids=["root", "below the caller's"])
+@pytest.mark.parametrize(
+    "serve", [unary, refused, not_sent, streaming, attached, attached_to_an_unsampled_call]
+)
+def test_the_spans_of_an_rpc_are_as_if_they_were_the_sdks(
+    serve: Callable[[RpcSpan], None], is_below: bool
+) -> None:
+    caller = [("traceparent", REMOTE.traceparent), ("tracestate", STATE.to_header())]
+    found = []
+    for is_light in (True, False):
+        kept = Kept(takes_light_spans=is_light)
+        traced = Traced(kept)
+        rpc = traced.tracing.rpc("shop.Orders.Place", caller if is_below else [], lambda: True)
+        assert isinstance(rpc, LightRpc) is is_light
+        assert rpc.is_recording
+        serve(rpc)
+        spans = sorted(exported(traced, kept), key=lambda span: span.kind, reverse=True)
+        assert {span.trace_id.hex() for span in spans} == {rpc.traceparent[3:35]}
+        server = spans[-1]
+        assert server.kind == server.SPAN_KIND_SERVER
+        assert server.span_id.hex() == rpc.traceparent[36:52]
+        assert all(span.parent_span_id == server.span_id for span in spans[:-1])
+        for span in spans:
+            assert span.start_time_unix_nano <= span.end_time_unix_nano
+            for field in ("span_id", "trace_id", "start_time_unix_nano", "end_time_unix_nano"):
+                span.ClearField(field)
+            for event in span.events:
+                event.ClearField("time_unix_nano")
+        for span in spans[:-1]:
+            span.ClearField("parent_span_id")
+        found.append(spans)
+        traced.provider.shutdown()
+    assert found[0] == found[1]
+
+
+@pytest.mark.parametrize("is_light", [True, False])
+def test_the_metadata_for_the_worker_names_the_producer(is_light: bool) -> None:
+    kept = Kept(takes_light_spans=is_light)
+    traced = Traced(kept)
+    caller = [("traceparent", REMOTE.traceparent), ("tracestate", STATE.to_header())]
+    rpc = traced.tracing.rpc("shop.Orders.Place", caller, lambda: True)
+    metadata = call_pb2.Metadata()
+    metadata.entries.add(key="traceparent", value=REMOTE.traceparent.encode())
+    rpc.publish("orders", metadata)
+    rpc.sent()
+    (producer,) = exported(traced, kept)
+    assert {entry.key: entry.value.decode() for entry in metadata.entries} == {
+        "traceparent": f"{REMOTE.traceparent[:36]}{producer.span_id.hex()}-01",
+        "tracestate": STATE.to_header(),
+    }
+    traced.provider.shutdown()
 
 
 ADDITIONS: dict[str, Callable[[Span], object]] = {
