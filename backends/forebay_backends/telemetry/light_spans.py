@@ -243,8 +243,12 @@ class LightSpan(Span):
     def record_exception(self, exception: BaseException, *arguments: Any, **options: Any) -> None:
         self._sdk().record_exception(exception, *arguments, **options)
 
-    def __getattr__(self, name: str) -> Any:
-        """The further attributes of the SDK's spans, such as `status`."""
-        if name.startswith("_"):
-            raise AttributeError(name)
-        return getattr(self._sdk(), name)
+
+def _of_the_sdk(name: str) -> property:
+    return property(lambda span: getattr(span._sdk(), name))
+
+
+# `__getattr__` would make every access to an attribute of a light span slower.
+for _name in set(dir(sdk.Span)) - set(dir(LightSpan)):
+    if not _name.startswith("_"):
+        setattr(LightSpan, _name, _of_the_sdk(_name))

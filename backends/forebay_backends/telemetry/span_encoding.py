@@ -47,7 +47,7 @@ class _Sampled:
 
 
 class EncodedSpan(bytes):
-    """A sampled span that has ended, as a message."""
+    """A sampled span that has ended, as a field of the message `ScopeSpans`."""
 
     context = _Sampled
 
@@ -68,10 +68,7 @@ class RequestEncoder:
 
     def request(self, spans: Iterable[EncodedSpan]) -> bytes:
         """An encoded `ExportTraceServiceRequest`."""
-        fields = [self._scope]
-        for span in spans:
-            fields += _SPANS, _varint(len(span)), span
-        of_scope = _nested(_SCOPE_SPANS, b"".join(fields))
+        of_scope = _nested(_SCOPE_SPANS, self._scope + b"".join(spans))
         return _nested(_RESOURCE_SPANS, self._resource + of_scope)
 
 
@@ -114,7 +111,7 @@ class SpanEncoder:
             fields.append(self._links(links))
         if failed:
             fields.append(_FAILED)
-        return EncodedSpan(b"".join(fields))
+        return EncodedSpan(_nested(_SPANS, b"".join(fields)))
 
     def _template(self, shape: Shape) -> bytes:
         """The fields that all spans of that shape have."""
