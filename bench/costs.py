@@ -9,6 +9,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
+from typing import NamedTuple
 
 from bench import callers
 from bench.credentials import Credentials
@@ -20,20 +21,22 @@ from forebay.compute.v1.compute_pb2_grpc import ComputeServiceStub
 PLAIN = "plain"
 _IN_FLIGHT = 64
 _WARM_UP_CALLS = 50
-_CPU, _RATE, _P50 = Goal(1.15), Goal(0.85, at_most=False), Goal(1.15)
 
 
 @dataclass(frozen=True)
 class Plan:
-    """The number of rounds, the duration of a load, and the calls of one caller."""
+    """How often the contenders are started, the rounds of each start, the duration of a load, and
+    the calls of one caller.
+    """
 
+    starts: int
     rounds: int
     load_s: float
     calls: int
 
 
-FULL = Plan(rounds=7, load_s=3.0, calls=300)
-QUICK = Plan(rounds=1, load_s=0.5, calls=50)
+FULL = Plan(starts=3, rounds=3, load_s=3.0, calls=300)
+QUICK = Plan(starts=1, rounds=1, load_s=0.5, calls=50)
 
 
 @dataclass(frozen=True)
@@ -75,35 +78,51 @@ def contender(
         yield Contender(load, partial(p50_ms, plan.calls))
 
 
+class Costs(NamedTuple):
+    """What one round has found."""
+
+    cpu_us: float
+    rate: float
+    p50_ms: float
+
+
+def take_turns(contenders: Mapping[str, Contender], plan: Plan) -> dict[str, tuple[Costs, ...]]:
+    """Measures each contender once a round."""
+    loads = interleave(plan.rounds, {name: one.load for name, one in contenders.items()})
+    alone = interleave(plan.rounds, {name: one.p50_ms for name, one in contenders.items()})
+    return {
+        name: tuple(
+            Costs(*load, p50_ms) for load, p50_ms in zip(loads[name], alone[name], strict=True)
+        )
+        for name in contenders
+    }
+
+
 def against_plain(
     key: str,
-    contenders: Mapping[str, Contender],
-    plan: Plan,
+    found: Mapping[str, tuple[Costs, ...]],
     *,
     row: int,
     goalless: Collection[str] = (),
 ) -> Iterator[Figure]:
-    """The figures of each contender against the one named `PLAIN`; they take turns.
+    """The figures of each contender against the one named `PLAIN`.
 
     `key` begins the figures' keys. The contenders `goalless` have no goals.
     """
-    loads = interleave(plan.rounds, {name: one.load for name, one in contenders.items()})
-    alone = interleave(plan.rounds, {name: one.p50_ms for name, one in contenders.items()})
-    found = {
-        name: {
-            "cpu": tuple(cpu for cpu, _ in loads[name]),
-            "rate": tuple(rate for _, rate in loads[name]),
-            "p50": alone[name],
-        }
-        for name in contenders
+    series = {
+        name: [Series(name, values) for values in zip(*rounds, strict=True)]
+        for name, rounds in found.items()
     }
-    plain = found.pop(PLAIN)
-    for number, (name, values) in enumerate(found.items()):
-        for part, title, unit, goal in (
-            ("cpu", "Add, saturated, in gateway, worker and ledger", "µs of CPU", _CPU),
-            ("rate", "Add, saturated", "calls/s", _RATE),
-            ("p50", "Add, one caller, p50", "ms", _P50),
-        ):
-            ours, theirs = Series(name, values[part]), Series(PLAIN, plain[part])
+    plain = series.pop(PLAIN)
+    for number, (name, own) in enumerate(series.items()):
+        for ours, theirs, (part, title, unit, goal) in zip(own, plain, _FIGURES, strict=True):
             given = None if name in goalless else goal
             yield Figure(f"{key}_{number}_{part}", title, unit, ours, theirs, given, row=row)
+
+
+_FIGURES = (
+    ("cpu", "Add, saturated, in gateway, worker and ledger", "µs of CPU", Goal(1.15)),
+    ("rate", "Add, saturated", "calls/s", Goal(0.85, at_most=False)),
+    ("p50", "Add, one caller, p50", "ms", Goal(1.15)),
+)
+"""In the order of `Costs`."""

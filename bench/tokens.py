@@ -28,7 +28,7 @@ from bench import costs, systems
 from bench.callers import seconds_of
 from bench.cpu import family
 from bench.credentials import Credentials, NewTokens
-from bench.rounds import Figure, Goal, Series, interleave, quantile
+from bench.rounds import Figure, Goal, Series, interleave, over_starts, quantile
 from bench.stage import Stage
 from forebay.v1.calls_pb2 import WhoAmIRequest
 from forebay.v1.calls_pb2_grpc import CallServiceStub
@@ -132,6 +132,12 @@ def _again(verifiers: Verifiers, token: str, count: int) -> float:
 
 
 def _calling(plan: Plan) -> Iterator[Figure]:
+    found = over_starts(plan.calls.starts, partial(_calls, plan))
+    # There is no goal for new tokens, since verifying one takes as long as most of a call.
+    yield from costs.against_plain("token_calls", found, row=_ROW, goalless=[_NEW])
+
+
+def _calls(plan: Plan) -> dict[str, tuple[costs.Costs, ...]]:
     """A gateway that knows its callers, and one that does not; they share worker and ledger."""
     provider = IdentityProvider(_NEW_KEY)
     with ExitStack() as stack:
@@ -170,10 +176,7 @@ def _calling(plan: Plan) -> Iterator[Figure]:
             ),
             costs.PLAIN: contender(costs.PLAIN, Credentials()),
         }
-        # There is no goal for new tokens, since verifying one takes as long as most of a call.
-        yield from costs.against_plain(
-            "token_calls", contenders, plan.calls, row=_ROW, goalless=[_NEW]
-        )
+        return costs.take_turns(contenders, plan.calls)
 
 
 def _known_callers(

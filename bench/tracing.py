@@ -10,12 +10,13 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from functools import partial
 
 import grpc
 
 from bench import callers, systems
 from bench.cpu import family
-from bench.rounds import Figure, Goal, Series, interleave
+from bench.rounds import Figure, Goal, Series, interleave, over_starts
 from bench.saturated import cpu_and_rate
 from bench.stage import Stage
 from forebay.compute.v1.compute_pb2_grpc import ComputeServiceStub
@@ -31,18 +32,30 @@ SAMPLED = {
 
 @dataclass(frozen=True)
 class Plan:
-    """The number of rounds, their duration, and the number of calls in flight."""
+    """How often the systems are started, the rounds of each start, the duration of a load, and its
+    calls in flight.
+    """
 
+    starts: int
     rounds: int
     load_s: float
     in_flight: int
 
 
-FULL = Plan(rounds=7, load_s=3.0, in_flight=64)
-QUICK = Plan(rounds=1, load_s=0.5, in_flight=64)
+FULL = Plan(starts=3, rounds=3, load_s=3.0, in_flight=64)
+QUICK = Plan(starts=1, rounds=1, load_s=0.5, in_flight=64)
 
 
 def measure(stage: Stage, plan: Plan) -> Iterator[Figure]:
+    """All systems, against the one without traces."""
+    found = over_starts(plan.starts, partial(_measured, plan))
+    off = Series(_OFF, found[_OFF])
+    for number, (name, (_, goal)) in enumerate(SAMPLED.items()):
+        key, title = f"traces_{number}", "Add, saturated, in gateway, worker and ledger"
+        yield Figure(key, title, "µs of CPU", Series(name, found[name]), off, goal, row=23)
+
+
+def _measured(plan: Plan) -> dict[str, tuple[float, ...]]:
     """Starts a system for each sampler, and one without traces; they take turns."""
     with ExitStack() as stack:
         endpoint = stack.enter_context(_receiver())
@@ -54,11 +67,7 @@ def measure(stage: Stage, plan: Plan) -> Iterator[Figure]:
                 "OTEL_TRACES_SAMPLER_ARG": argument,
             }
             costs[name] = stack.enter_context(_system(env, plan))
-        found = interleave(plan.rounds, costs)
-    off = Series(_OFF, found[_OFF])
-    for number, (name, (_, goal)) in enumerate(SAMPLED.items()):
-        key, title = f"traces_{number}", "Add, saturated, in gateway, worker and ledger"
-        yield Figure(key, title, "µs of CPU", Series(name, found[name]), off, goal, row=23)
+        return interleave(plan.rounds, costs)
 
 
 @contextmanager

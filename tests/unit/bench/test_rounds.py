@@ -14,6 +14,7 @@ from bench.rounds import (
     best_of,
     interleave,
     least_saturating,
+    over_starts,
     ratio_of,
 )
 
@@ -28,6 +29,11 @@ def test_contenders_take_turns() -> None:
     figures = interleave(3, {name: partial(contender, name) for name in "abc"})
     assert order == [*"abc", *"bca", *"cab"]
     assert figures == {"a": (1, 6, 8), "b": (2, 4, 9), "c": (3, 5, 7)}
+
+
+def test_the_rounds_of_all_starts_count() -> None:
+    starts = iter([{"a": (1, 2), "b": (3, 4)}, {"a": (5, 6), "b": (7, 8)}])
+    assert over_starts(2, lambda: next(starts)) == {"a": (1, 2, 5, 6), "b": (3, 4, 7, 8)}
 
 
 def test_a_ratio_is_made_within_each_round() -> None:
