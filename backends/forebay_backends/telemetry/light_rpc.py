@@ -3,27 +3,24 @@
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING
 
 from opentelemetry.trace import Span, SpanContext
 
 from forebay.metadata import TRACEPARENT
 from forebay.v1 import call_pb2
 from forebay_backends.telemetry.item_events import ItemEvents
-from forebay_backends.telemetry.rpc_span import RpcSpan, end_attributes
+from forebay_backends.telemetry.light_spans import LightSpans
+from forebay_backends.telemetry.rpc_span import RpcSpan, RpcSpans, end_attributes
 from forebay_backends.telemetry.server_faults import SERVER_FAULTS
 from forebay_backends.telemetry.span_fields import LINK, add_item, end_span
 from forebay_backends.telemetry.span_maker import Attributes
-from forebay_backends.telemetry.span_shapes import Shape, producer_shape
+from forebay_backends.telemetry.span_shapes import Shape, producer_shape, server_shape
 from forebay_backends.telemetry.trace_context import (
     ParentContext,
     TraceContext,
     put_context,
     remote_context,
 )
-
-if TYPE_CHECKING:
-    from forebay_backends.telemetry.light_spans import LightSpans
 
 _NONE: Attributes = {}
 
@@ -106,3 +103,20 @@ class LightRpc(RpcSpan):
             attributes,
             failed=code in SERVER_FAULTS,
         )
+
+
+class LightRpcSpans(RpcSpans):
+    """Starts the spans of RPCs as light ones, as long as the provider takes them."""
+
+    def __init__(self, spans: LightSpans) -> None:
+        super().__init__(spans)
+        self._light = spans
+
+    def start(self, method: str, parent: ParentContext | None, drawn: int | None) -> RpcSpan:
+        if not self._light.are_taken:
+            return super().start(method, parent, drawn)
+        traceparent = self._light.new_context(parent, drawn)
+        if traceparent.endswith("01"):
+            return LightRpc(self._light, server_shape(method), traceparent, parent)
+        state = None if parent is None else parent.state
+        return RpcSpan(TraceContext(traceparent, state, is_remote=False))

@@ -23,12 +23,10 @@ from opentelemetry.trace import (
 )
 
 from forebay_backends.telemetry.ending_span import finish
-from forebay_backends.telemetry.light_rpc import LightRpc
 from forebay_backends.telemetry.providers import Provider
-from forebay_backends.telemetry.rpc_span import RpcSpan
 from forebay_backends.telemetry.span_encoding import SpanEncoder
 from forebay_backends.telemetry.span_maker import Attributes, SpanMaker
-from forebay_backends.telemetry.span_shapes import Shape, server_shape
+from forebay_backends.telemetry.span_shapes import Shape
 from forebay_backends.telemetry.trace_context import ParentContext, TraceContext
 
 
@@ -51,14 +49,10 @@ class LightSpans(SpanMaker):
         self.growing = threading.Lock()
         provider.exporters[0].set_origin(provider.resource, scope)
 
-    def rpc(self, method: str, parent: ParentContext | None, drawn: int | None) -> RpcSpan:
-        if not self._provider.takes_light_spans:
-            return super().rpc(method, parent, drawn)
-        traceparent = self._new_context(parent, drawn)
-        if traceparent.endswith("01"):
-            return LightRpc(self, server_shape(method), traceparent, parent)
-        state = None if parent is None else parent.state
-        return RpcSpan(TraceContext(traceparent, state, is_remote=False))
+    @property
+    def are_taken(self) -> bool:
+        """Whether the provider takes light spans; else the SDK's are made."""
+        return self._provider.takes_light_spans
 
     def start(
         self,
@@ -70,17 +64,17 @@ class LightSpans(SpanMaker):
         drawn: int | None = None,
         is_sampled: bool = False,
     ) -> Span:
-        if not self._provider.takes_light_spans:
+        if not self.are_taken:
             return super().start(
                 shape, parent, attributes, links, drawn=drawn, is_sampled=is_sampled
             )
-        traceparent = self._new_context(parent, drawn, is_sampled=is_sampled)
+        traceparent = self.new_context(parent, drawn, is_sampled=is_sampled)
         if traceparent.endswith("01"):
             return LightSpan(self, shape, traceparent, parent, attributes, links)
         state = None if parent is None else parent.state
         return NonRecordingSpan(TraceContext(traceparent, state, is_remote=False).span_context)
 
-    def _new_context(
+    def new_context(
         self, parent: ParentContext | None, drawn: int | None, *, is_sampled: bool = False
     ) -> str:
         """The `traceparent` of a new span."""

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from opentelemetry.sdk.trace.id_generator import IdGenerator
 from opentelemetry.trace import Span
 
@@ -20,7 +18,8 @@ from forebay_backends.telemetry.span_fields import (
     add_item,
     end_span,
 )
-from forebay_backends.telemetry.span_shapes import producer_shape
+from forebay_backends.telemetry.span_maker import SpanMaker
+from forebay_backends.telemetry.span_shapes import producer_shape, server_shape
 from forebay_backends.telemetry.trace_context import (
     ParentContext,
     TraceContext,
@@ -28,9 +27,6 @@ from forebay_backends.telemetry.trace_context import (
     put_context,
     remote_context,
 )
-
-if TYPE_CHECKING:
-    from forebay_backends.telemetry.span_maker import SpanMaker
 
 
 class RpcSpan:
@@ -135,3 +131,16 @@ def end_attributes(call_id: str, code: str, tenant: str) -> dict[str, str]:
     if tenant:
         attributes[TENANT] = tenant
     return attributes
+
+
+class RpcSpans:
+    """Starts the spans of RPCs."""
+
+    def __init__(self, spans: SpanMaker) -> None:
+        self._spans = spans
+
+    def start(self, method: str, parent: ParentContext | None, drawn: int | None) -> RpcSpan:
+        """Starts the SERVER span of an RPC; `parent` and `drawn` as for a `SpanMaker`."""
+        spans = self._spans
+        span = spans.start(server_shape(method), parent, {}, drawn=drawn)
+        return SampledRpc(spans, span) if span.is_recording() else RpcSpan(spans.context(span))

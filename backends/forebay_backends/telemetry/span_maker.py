@@ -9,7 +9,6 @@ from opentelemetry import trace
 from opentelemetry.sdk.trace.id_generator import IdGenerator
 from opentelemetry.trace import Link, NonRecordingSpan, Span
 
-from forebay_backends.telemetry.rpc_span import RpcSpan, SampledRpc
 from forebay_backends.telemetry.sampling import (
     NOTHING,
     DecidedSampler,
@@ -17,7 +16,7 @@ from forebay_backends.telemetry.sampling import (
     decided_by,
     sampled,
 )
-from forebay_backends.telemetry.span_shapes import Shape, server_shape
+from forebay_backends.telemetry.span_shapes import Shape
 from forebay_backends.telemetry.trace_context import ParentContext, context_of
 
 Attributes = Mapping[str, str | int]
@@ -61,11 +60,6 @@ class SpanMaker:
             *(shape.name, context, shape.kind, {**shape.attributes, **attributes}, links),
             record_exception=False,
         )
-
-    def rpc(self, method: str, parent: ParentContext | None, drawn: int | None) -> RpcSpan:
-        """Starts the SERVER span of an RPC; `parent` and `drawn` as for `start`."""
-        span = self.start(server_shape(method), parent, {}, drawn=drawn)
-        return SampledRpc(self, span) if span.is_recording() else RpcSpan(self.context(span))
 
     def context(self, span: Span) -> ParentContext:
         """The context of a span that was started here."""

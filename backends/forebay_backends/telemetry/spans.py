@@ -24,7 +24,7 @@ from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 from forebay.metadata import TRACEPARENT
 from forebay_backends.telemetry.attempt_span import TaskTrace
 from forebay_backends.telemetry.providers import Provider
-from forebay_backends.telemetry.rpc_span import RpcSpan, UnsampledRoot
+from forebay_backends.telemetry.rpc_span import RpcSpan, RpcSpans, UnsampledRoot
 from forebay_backends.telemetry.sampling import DecidedSampler
 from forebay_backends.telemetry.span_maker import SpanMaker
 from forebay_backends.telemetry.trace_context import Pairs, TraceContext, remote_context
@@ -55,7 +55,7 @@ class Tracing:
         self._new_trace_id = provider.id_generator.generate_trace_id
         self._new_span_id = provider.id_generator.generate_span_id
         self._unsampled_root = UnsampledRoot(provider.id_generator)
-        self._spans = _span_maker(provider)
+        self._spans, self._rpcs = _span_makers(provider)
         self._sampler = self._spans.sampler
 
     def flush(self) -> None:
@@ -74,7 +74,7 @@ class Tracing:
             drawn = self._new_trace_id()
             if self._sampler.drops(drawn):
                 return self._unsampled_root if parent is None else self._unsampled(parent)
-        return self._spans.rpc(method, parent, drawn)
+        return self._rpcs.start(method, parent, drawn)
 
     def _unsampled(self, parent: TraceContext) -> RpcSpan:
         """An unsampled RPC, for which the SDK makes no span: that takes longer than all of this."""
@@ -85,14 +85,19 @@ class Tracing:
         return TaskTrace(self._spans, size)
 
 
-def _span_maker(provider: TracerProvider) -> SpanMaker:
-    """Makes light spans instead of the SDK's where that is the same."""
+def _span_makers(provider: TracerProvider) -> tuple[SpanMaker, RpcSpans]:
+    """Those of light spans instead of the SDK's where that is the same."""
     tracer: Any = provider.get_tracer(_SCOPE.name, _SCOPE.version)
-    if not isinstance(provider, Provider) or not provider.takes_light_spans:
-        return SpanMaker(tracer, provider.id_generator)
-    if not DecidedSampler(tracer.sampler).is_known:
-        return SpanMaker(tracer, provider.id_generator)
+    if (
+        not isinstance(provider, Provider)
+        or not provider.takes_light_spans
+        or not DecidedSampler(tracer.sampler).is_known
+    ):
+        spans = SpanMaker(tracer, provider.id_generator)
+        return spans, RpcSpans(spans)
     # Imported here, because only the exporter's package has OTLP's messages.
+    from forebay_backends.telemetry.light_rpc import LightRpcSpans
     from forebay_backends.telemetry.light_spans import LightSpans
 
-    return LightSpans(tracer, provider, _SCOPE)
+    light = LightSpans(tracer, provider, _SCOPE)
+    return light, LightRpcSpans(light)
