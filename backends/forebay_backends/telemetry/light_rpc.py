@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 
-from opentelemetry.trace import Span, SpanContext
+from opentelemetry.trace import Span
 
 from forebay.metadata import TRACEPARENT
 from forebay.v1 import call_pb2
@@ -16,6 +16,7 @@ from forebay_backends.telemetry.span_fields import LINK, add_item, end_span
 from forebay_backends.telemetry.span_maker import Attributes
 from forebay_backends.telemetry.span_shapes import Shape, producer_shape, server_shape
 from forebay_backends.telemetry.trace_context import (
+    OwnContext,
     ParentContext,
     TraceContext,
     put_context,
@@ -25,15 +26,13 @@ from forebay_backends.telemetry.trace_context import (
 _NONE: Attributes = {}
 
 
-class LightRpc(RpcSpan):
+class LightRpc(OwnContext, RpcSpan):
     """The SERVER span of one RPC and the PRODUCER span of the call that it makes, in one object.
 
     The RPC's own context, which the PRODUCER span has as its parent.
     """
 
     is_recording = True
-    is_remote = False
-    is_sampled = True
     _producer = ""
     """The context of the PRODUCER span while it is open."""
     _grown: Span | None = None
@@ -48,10 +47,6 @@ class LightRpc(RpcSpan):
         self._shape = shape
         self._parent = parent
         self._begun_ns = time.time_ns()
-
-    @property
-    def span_context(self) -> SpanContext:
-        return TraceContext(self.traceparent, self.state, is_remote=False).span_context
 
     def publish(
         self, queue: str, metadata: call_pb2.Metadata, *, is_ephemeral: bool = False

@@ -27,7 +27,7 @@ from forebay_backends.telemetry.providers import Provider
 from forebay_backends.telemetry.span_encoding import SpanEncoder
 from forebay_backends.telemetry.span_maker import Attributes, SpanMaker
 from forebay_backends.telemetry.span_shapes import Shape
-from forebay_backends.telemetry.trace_context import ParentContext, TraceContext
+from forebay_backends.telemetry.trace_context import OwnContext, ParentContext, TraceContext
 
 
 class LightSpans(SpanMaker):
@@ -144,11 +144,8 @@ class _GrownSpan(sdk.Span):
     """The SDK's own class is only for its tracers, which would draw other ids."""
 
 
-class LightSpan(Span):
+class LightSpan(OwnContext, Span):
     """A sampled span, and its context for the spans below."""
-
-    is_remote = False
-    is_sampled = True
 
     def __init__(
         self,
@@ -169,10 +166,6 @@ class LightSpan(Span):
         self._begun_ns = time.time_ns()
         self._has_ended = False
         self._grown: Span | None = None
-
-    @property
-    def span_context(self) -> SpanContext:
-        return TraceContext(self.traceparent, self.state, is_remote=False).span_context
 
     def finish(self, attributes: Attributes, *, failed: bool) -> None:
         """Adds attributes and ends the span, with an error if it `failed`."""

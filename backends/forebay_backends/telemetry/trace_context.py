@@ -76,6 +76,19 @@ class TraceContext(NamedTuple):
         )
 
 
+class OwnContext:
+    """The context of a sampled span of this process, for its class to extend."""
+
+    traceparent: str
+    state: TraceState | None
+    is_sampled = True
+    is_remote = False
+
+    @property
+    def span_context(self) -> SpanContext:
+        return TraceContext(self.traceparent, self.state, is_remote=False).span_context
+
+
 def trace_id_of(traceparent: str) -> int:
     return int(traceparent[3:35], 16)
 
