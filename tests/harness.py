@@ -19,6 +19,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import IO
 
+import grpc
 import psutil
 import redis
 
@@ -101,6 +102,15 @@ def eventually(
         if time.monotonic() > give_up:
             raise AssertionError(f"not within {timeout_s:g} s: {what}")
         time.sleep(0.02)
+
+
+def narrow_channel(address: str) -> grpc.Channel:
+    """A channel whose flow control window does not grow.
+
+    gRPC enlarges the window of a fast connection. It then buffers megabytes that the caller has not
+    read, so a whole stream may have come although nobody reads it.
+    """
+    return grpc.insecure_channel(address, options=[("grpc.http2.bdp_probe", 0)])
 
 
 def lives(process: psutil.Process) -> bool:

@@ -24,7 +24,7 @@ from tests.echo.gates import Gates
 from tests.echo.running import COROUTINES_APP, echo_environment, echo_gateway, echo_worker
 from tests.echo.v1.echo_pb2 import EchoRequest
 from tests.echo.v1.echo_pb2_grpc import EchoServiceStub
-from tests.harness import Process, eventually, short_folder
+from tests.harness import Process, eventually, narrow_channel, short_folder
 
 TIMEOUT_S = 60.0
 SLOTS = 20
@@ -65,7 +65,7 @@ def system() -> Iterator[System]:
         with (
             echo_gateway(env) as (_, address),
             echo_worker(env, "asyncio", SLOTS, COROUTINES_APP) as worker,
-            grpc.insecure_channel(address) as channel,
+            narrow_channel(address) as channel,
             redis.Redis(unix_socket_path=f"{folder}/data/ledger.sock") as server,
         ):
             yield System(EchoServiceStub(channel), worker, server)

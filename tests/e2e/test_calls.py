@@ -17,7 +17,7 @@ from forebay_backends.ledger.keys import CallKey
 from tests.e2e.interop import first_quick
 from tests.echo.v1.echo_pb2 import EchoRequest, EchoResponse
 from tests.echo.v1.echo_pb2_grpc import EchoServiceStub
-from tests.harness import Process, environment, eventually, process, short_folder
+from tests.harness import Process, environment, eventually, narrow_channel, process, short_folder
 
 ROOT = Path(__file__).parents[2]
 TIMEOUT_S = 20.0
@@ -29,8 +29,7 @@ class Echo:
     def __init__(self, address: str, data_dir: str, worker: Process, pool: str) -> None:
         self.worker = worker
         self.pool = pool
-        # With a growing flow control window, the client could buffer everything that a test sends.
-        self.channel = grpc.insecure_channel(address, options=[("grpc.http2.bdp_probe", 0)])
+        self.channel = narrow_channel(address)
         self.stub = EchoServiceStub(self.channel)
         self.ledger = redis.Redis(unix_socket_path=f"{data_dir}/ledger.sock")
 

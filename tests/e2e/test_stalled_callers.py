@@ -20,7 +20,14 @@ from tests.e2e.known_calls import new_id
 from tests.echo.running import ROOT
 from tests.echo.v1.echo_pb2 import EchoRequest
 from tests.echo.v1.echo_pb2_grpc import EchoServiceStub
-from tests.harness import environment, eventually, forebay_gateway, process, short_folder
+from tests.harness import (
+    environment,
+    eventually,
+    forebay_gateway,
+    narrow_channel,
+    process,
+    short_folder,
+)
 
 TIMEOUT_S = 60.0
 STALL_S = 2.0
@@ -32,7 +39,7 @@ class Echo:
     """A gateway and a worker of two slots; callers have small flow control windows."""
 
     def __init__(self, address: str, data_dir: str) -> None:
-        self.channel = grpc.insecure_channel(address, options=[("grpc.http2.bdp_probe", 0)])
+        self.channel = narrow_channel(address)
         self.stub = EchoServiceStub(self.channel)
         self.ledger = redis.Redis(unix_socket_path=f"{data_dir}/ledger.sock")
 

@@ -16,7 +16,7 @@ from forebay.rpc_errors import of_rpc_error
 from forebay_backends.ledger.keys import CallKey
 from tests.echo.v1.echo_pb2 import EchoRequest, EchoResponse
 from tests.echo.v1.echo_pb2_grpc import EchoServiceStub
-from tests.harness import Process, environment, forebay_gateway, process
+from tests.harness import Process, environment, forebay_gateway, narrow_channel, process
 
 ROOT = Path(__file__).parents[2]
 TIMEOUT_S = 90.0
@@ -57,7 +57,7 @@ def gateway(**variables: str) -> Iterator[Gateway]:
     )
     with (
         forebay_gateway(env=env, cwd=ROOT) as (running, address),
-        grpc.insecure_channel(address) as channel,
+        narrow_channel(address) as channel,
     ):
         yield Gateway(running, address, channel)
 
