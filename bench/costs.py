@@ -79,7 +79,7 @@ def contender(
 
 
 class Costs(NamedTuple):
-    """What one round has found."""
+    """The figures of one round."""
 
     cpu_us: float
     rate: float

@@ -121,9 +121,7 @@ class _SampledAttempt(AttemptSpan):
     _items: ItemEvents | None = None
 
     def on_item(self) -> None:
-        if self._items is None:
-            self._items = ItemEvents()
-        add_item(self._span, self._items)
+        self._items = add_item(self._span, self._items)
 
     def failed(self, error: BaseException) -> None:
         kind = type(error)

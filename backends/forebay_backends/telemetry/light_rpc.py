@@ -6,21 +6,18 @@ import time
 
 from opentelemetry.trace import Span
 
-from forebay.metadata import TRACEPARENT
 from forebay.v1 import call_pb2
 from forebay_backends.telemetry.item_events import ItemEvents
 from forebay_backends.telemetry.light_spans import LightSpans
-from forebay_backends.telemetry.rpc_span import RpcSpan, RpcSpans, end_attributes
+from forebay_backends.telemetry.rpc_span import RpcSpan, RpcSpans, end_attributes, sampled_call
 from forebay_backends.telemetry.server_faults import SERVER_FAULTS
 from forebay_backends.telemetry.span_fields import LINK, add_item, end_span
-from forebay_backends.telemetry.span_maker import Attributes
-from forebay_backends.telemetry.span_shapes import Shape, producer_shape, server_shape
+from forebay_backends.telemetry.span_shapes import Attributes, Shape, producer_shape, server_shape
 from forebay_backends.telemetry.trace_context import (
     OwnContext,
     ParentContext,
-    TraceContext,
+    child_context,
     put_context,
-    remote_context,
 )
 
 _NONE: Attributes = {}
@@ -68,14 +65,12 @@ class LightRpc(OwnContext, RpcSpan):
 
     def attached(self, call: str) -> None:
         self._producer = ""  # not ended, so not exported: nothing was sent
-        linked = remote_context([(TRACEPARENT, call)]) if call else None
-        if linked is not None and linked.is_sampled:
-            self._server().add_link(linked.span_context, {LINK: "call"})
+        linked = sampled_call(call)
+        if linked is not None:
+            self._server().add_link(linked, {LINK: "call"})
 
     def on_response(self) -> None:
-        if self._items is None:
-            self._items = ItemEvents()
-        add_item(self._server(), self._items)
+        self._items = add_item(self._server(), self._items)
 
     def _server(self) -> Span:
         """The SERVER span as one of the SDK, which can have events and links."""
@@ -113,5 +108,4 @@ class LightRpcSpans(RpcSpans):
         traceparent = self._light.new_context(parent, drawn)
         if traceparent.endswith("01"):
             return LightRpc(self._light, server_shape(method), traceparent, parent)
-        state = None if parent is None else parent.state
-        return RpcSpan(TraceContext(traceparent, state, is_remote=False))
+        return RpcSpan(child_context(traceparent, parent))

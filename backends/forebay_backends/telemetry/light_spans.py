@@ -25,9 +25,9 @@ from opentelemetry.trace import (
 from forebay_backends.telemetry.ending_span import finish
 from forebay_backends.telemetry.providers import Provider
 from forebay_backends.telemetry.span_encoding import SpanEncoder
-from forebay_backends.telemetry.span_maker import Attributes, SpanMaker
-from forebay_backends.telemetry.span_shapes import Shape
-from forebay_backends.telemetry.trace_context import OwnContext, ParentContext, TraceContext
+from forebay_backends.telemetry.span_maker import SpanMaker
+from forebay_backends.telemetry.span_shapes import Attributes, Shape
+from forebay_backends.telemetry.trace_context import OwnContext, ParentContext, child_context
 
 
 class LightSpans(SpanMaker):
@@ -71,8 +71,7 @@ class LightSpans(SpanMaker):
         traceparent = self.new_context(parent, drawn, is_sampled=is_sampled)
         if traceparent.endswith("01"):
             return LightSpan(self, shape, traceparent, parent, attributes, links)
-        state = None if parent is None else parent.state
-        return NonRecordingSpan(TraceContext(traceparent, state, is_remote=False).span_context)
+        return NonRecordingSpan(child_context(traceparent, parent).span_context)
 
     def new_context(
         self, parent: ParentContext | None, drawn: int | None, *, is_sampled: bool = False

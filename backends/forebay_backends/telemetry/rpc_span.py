@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from opentelemetry.sdk.trace.id_generator import IdGenerator
-from opentelemetry.trace import Span
+from opentelemetry.trace import Span, SpanContext
 
 from forebay.metadata import TRACEPARENT
 from forebay.v1 import call_pb2
@@ -108,19 +108,23 @@ class SampledRpc(RpcSpan):
 
     def attached(self, call: str) -> None:
         self._producer = None  # not ended, so not exported: nothing was sent
-        linked = remote_context([(TRACEPARENT, call)]) if call else None
-        if linked is not None and linked.is_sampled:
-            self._span.add_link(linked.span_context, {LINK: "call"})
+        linked = sampled_call(call)
+        if linked is not None:
+            self._span.add_link(linked, {LINK: "call"})
 
     def on_response(self) -> None:
-        if self._items is None:
-            self._items = ItemEvents()
-        add_item(self._span, self._items)
+        self._items = add_item(self._span, self._items)
 
     def end(self, call_id: str, code: str, tenant: str = "") -> None:
         if self._producer is not None:
             finish(self._producer, {}, failed=True)
         end_span(self._span, self._items, code, end_attributes(call_id, code, tenant))
+
+
+def sampled_call(traceparent: str) -> SpanContext | None:
+    """The context of a call that an RPC attaches to; None if its trace is not sampled."""
+    context = remote_context([(TRACEPARENT, traceparent)]) if traceparent else None
+    return context.span_context if context is not None and context.is_sampled else None
 
 
 def end_attributes(call_id: str, code: str, tenant: str) -> dict[str, str]:

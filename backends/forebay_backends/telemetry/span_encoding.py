@@ -7,7 +7,7 @@ So the fields that all spans of a shape have are encoded once, by protobuf, and 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from functools import lru_cache
 from struct import Struct
 from typing import Any
@@ -22,10 +22,8 @@ from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 from opentelemetry.trace import Link, SpanContext, SpanKind, TraceFlags
 
-from forebay_backends.telemetry.span_shapes import Shape
+from forebay_backends.telemetry.span_shapes import Attributes, Shape
 from forebay_backends.telemetry.trace_context import ParentContext
-
-Attributes = Mapping[str, str | int]
 
 _LOCAL = SpanFlags.SPAN_FLAGS_CONTEXT_HAS_IS_REMOTE_MASK
 _REMOTE = _LOCAL | SpanFlags.SPAN_FLAGS_CONTEXT_IS_REMOTE_MASK

@@ -19,12 +19,16 @@ STOPPED = "forebay.stopped"
 STATUS_CODE = "rpc.response.status_code"
 
 
-def add_item(span: Span, items: ItemEvents) -> None:
-    """Records an item of the call, if it is one of those that become events."""
-    now_ns = time.time_ns()
+def add_item(span: Span, items: ItemEvents | None) -> ItemEvents:
+    """Records an item of the call, if it is one of those that become events.
+
+    `items` are the result of the last one; None for the first.
+    """
+    items, now_ns = items or ItemEvents(), time.time_ns()
     ordinal = items.on_item(now_ns)
     if ordinal is not None:
         span.add_event("item", {ORDINAL: ordinal}, now_ns)
+    return items
 
 
 def end_span(span: Span, items: ItemEvents | None, code: str, attributes: dict[str, str]) -> None:

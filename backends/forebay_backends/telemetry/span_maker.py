@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from opentelemetry import trace
@@ -16,10 +16,8 @@ from forebay_backends.telemetry.sampling import (
     decided_by,
     sampled,
 )
-from forebay_backends.telemetry.span_shapes import Shape
+from forebay_backends.telemetry.span_shapes import Attributes, Shape
 from forebay_backends.telemetry.trace_context import ParentContext, context_of
-
-Attributes = Mapping[str, str | int]
 
 
 class SpanMaker:
@@ -43,9 +41,9 @@ class SpanMaker:
     ) -> Span:
         """Starts a span; one that records nothing if it is not sampled.
 
-        The sampler decides, unless `is_sampled` says so already. It decides as if a trace with the
-        id `drawn`, which it does not drop, began, if that is given; without a parent, this one
-        begins.
+        The sampler decides, unless `is_sampled` says so already. With `drawn`, it decides as if a
+        trace with that id began; without a parent, that trace begins. The caller has found that the
+        sampler does not surely drop it.
         """
         context = NOTHING
         if parent is not None:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 
 from opentelemetry.trace import SpanKind
+
+Attributes = Mapping[str, str | int]
 
 
 @dataclass(frozen=True, eq=False)

@@ -89,6 +89,11 @@ class OwnContext:
         return TraceContext(self.traceparent, self.state, is_remote=False).span_context
 
 
+def child_context(traceparent: str, parent: ParentContext | None) -> TraceContext:
+    """The context of a span of this process, below `parent` if there is one."""
+    return TraceContext(traceparent, None if parent is None else parent.state, is_remote=False)
+
+
 def trace_id_of(traceparent: str) -> int:
     return int(traceparent[3:35], 16)
 

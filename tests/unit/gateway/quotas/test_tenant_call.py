@@ -1,4 +1,4 @@
-"""What an RPC uses of its tenant's shares, and that it gives all of it back."""
+"""An RPC gives back all that it used of its tenant's shares."""
 
 from __future__ import annotations
 
