@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TypeVar
 
 import grpc
@@ -14,6 +14,7 @@ from opentelemetry.trace import (
     Link,
     NonRecordingSpan,
     Span,
+    SpanContext,
 )
 
 from forebay_backends.telemetry.item_events import ItemEvents
@@ -29,9 +30,10 @@ from forebay_backends.telemetry.span_fields import (
     end_span,
 )
 from forebay_backends.telemetry.span_maker import SpanMaker
-from forebay_backends.telemetry.span_shapes import consumer_shape
+from forebay_backends.telemetry.span_shapes import Attributes, Shape, consumer_shape
 from forebay_backends.telemetry.trace_context import (
     Pairs,
+    ParentContext,
     TraceContext,
     UnsampledSpan,
     remote_context,
@@ -48,8 +50,8 @@ _CODES = {code.value[0]: code.name for code in grpc.StatusCode}
 class TaskTrace:
     """The attempts of one Celery task, which are the members of a batch if there are several."""
 
-    def __init__(self, spans: SpanMaker, size: int) -> None:
-        self._spans = spans
+    def __init__(self, attempts: Attempts, size: int) -> None:
+        self._attempts = attempts
         self._size = size
         self._batch_links: tuple[Link, ...] = ()
         """To the first attempt of a batch, from the others."""
@@ -66,10 +68,14 @@ class TaskTrace:
         attempt: int,
         metadata: Pairs,
         tenant: str = "",
+        sampled: str = "",
     ) -> AttemptSpan:
-        """Starts the CONSUMER span of an attempt, below the PRODUCER span in the metadata."""
-        producer = remote_context(metadata)
-        if producer is not None and not producer.is_sampled:
+        """Starts the CONSUMER span of an attempt, below the PRODUCER span in the metadata.
+
+        `sampled` is the PRODUCER span's context if that is not in the metadata: it is sampled then.
+        """
+        producer = TraceContext(sampled) if sampled else remote_context(metadata)
+        if not sampled and producer is not None and not producer.is_sampled:
             return AttemptSpan(UnsampledSpan(producer), producer.traceparent)
         links, is_rerun = self._batch_links, False
         if producer is not None and attempt > 1:
@@ -80,24 +86,26 @@ class TaskTrace:
             attributes[TENANT] = tenant
         if self._size > 1:
             attributes["messaging.batch.message_count"] = self._size
-        span = self._spans.start(
-            *(consumer_shape(queue, method), producer, attributes, links),
-            is_sampled=is_rerun,
-        )
+        shape = consumer_shape(queue, method)
+        span = self._attempts.start(shape, producer, attributes, links, is_sampled=is_rerun)
         if self._size > 1 and not self._batch_links:
-            self._batch_links = (Link(span.get_span_context(), {LINK: "batch"}),)
-        kind = _SampledAttempt if span.is_recording() else AttemptSpan
-        return kind(span, self._spans.context(span).traceparent)
+            self._batch_links = (Link(span.span_context, {LINK: "batch"}),)
+        return span
 
 
 class AttemptSpan:
     """The trace of one attempt that is not sampled: its context, for the handler's own spans."""
 
-    is_recording = False
+    is_sampled = False
 
     def __init__(self, span: Span, traceparent: str) -> None:
         self._span = span
         self.traceparent = traceparent
+
+    @property
+    def span_context(self) -> SpanContext:
+        """As OpenTelemetry has it."""
+        return self._span.get_span_context()
 
     def run(self, run: Callable[[], T]) -> T:
         """Calls `run` with the span as the current one, in a context of its own."""
@@ -110,14 +118,14 @@ class AttemptSpan:
     def failed(self, error: BaseException) -> None:
         """Records only the type of the handler's error: its text, in the log, may be secret."""
 
-    def end(self, code: int | None, stopped: str | None = None) -> None:
+    def on_end(self, code: int | None, stopped: str | None = None) -> None:
         """Ends the span; `code` is None for an attempt that ended without an outcome."""
 
 
-class _SampledAttempt(AttemptSpan):
+class SampledAttempt(AttemptSpan):
     """The CONSUMER span of one attempt."""
 
-    is_recording = True
+    is_sampled = True
     _items: ItemEvents | None = None
 
     def on_item(self) -> None:
@@ -127,9 +135,30 @@ class _SampledAttempt(AttemptSpan):
         kind = type(error)
         self._span.set_attribute("error.type", f"{kind.__module__}.{kind.__qualname__}")
 
-    def end(self, code: int | None, stopped: str | None = None) -> None:
+    def on_end(self, code: int | None, stopped: str | None = None) -> None:
         name = "" if code is None else _CODES.get(code, "UNKNOWN")
         attributes = {STATUS_CODE: name} if code else {}
         if stopped is not None:
             attributes[STOPPED] = stopped
         end_span(self._span, self._items, name, attributes)
+
+
+class Attempts:
+    """Starts the spans of attempts."""
+
+    def __init__(self, spans: SpanMaker) -> None:
+        self._spans = spans
+
+    def start(
+        self,
+        shape: Shape,
+        parent: ParentContext | None,
+        attributes: Attributes,
+        links: Sequence[Link],
+        *,
+        is_sampled: bool,
+    ) -> AttemptSpan:
+        """Starts the CONSUMER span of an attempt; the arguments are those for a `SpanMaker`."""
+        span = self._spans.start(shape, parent, attributes, links, is_sampled=is_sampled)
+        kind = SampledAttempt if span.is_recording() else AttemptSpan
+        return kind(span, self._spans.context(span).traceparent)

@@ -48,6 +48,9 @@ class CallLabels:
 
 NO_CALL = CallLabels()
 
+_SAMPLED_TRACE_BYTES = 24
+"""The size of the ids in a member's `sampled_trace`."""
+
 _labels: ContextVar[CallLabels] = ContextVar("forebay_call", default=NO_CALL)
 _latest: ContextVar[CallLabels] = ContextVar("forebay_latest_call", default=NO_CALL)
 
@@ -123,11 +126,18 @@ def unsampled_traceparent(call_id: str) -> str:
     return f"00-{trace_id}-{trace_id[16:]}-00"
 
 
-def traceparent_of_member(member: call_pb2.BatchMember) -> str:
-    """The trace context of a call in a batch; empty without one."""
+def trace_of_member(member: call_pb2.BatchMember) -> tuple[str, bool | None]:
+    """The trace context of a call in a batch, empty without one, and whether it is sampled.
+
+    None instead of whether it is sampled: the context is in the call's metadata, which says so.
+    """
     if member.begins_unsampled_trace:
-        return unsampled_traceparent(member.call_id)
-    return stored_traceparent(member.metadata)
+        return unsampled_traceparent(member.call_id), False
+    ids = member.sampled_trace
+    if len(ids) == _SAMPLED_TRACE_BYTES:
+        text = ids.hex()
+        return f"00-{text[:32]}-{text[32:]}-01", True
+    return stored_traceparent(member.metadata), None
 
 
 def stored_traceparent(metadata: call_pb2.Metadata) -> str:

@@ -18,6 +18,7 @@ from forebay_backends.telemetry.trace_context import (
     ParentContext,
     child_context,
     put_context,
+    remove_context,
 )
 
 _NONE: Attributes = {}
@@ -30,8 +31,8 @@ class LightRpc(OwnContext, RpcSpan):
     """
 
     is_recording = True
-    _producer = ""
-    """The context of the PRODUCER span while it is open."""
+    _producer = 0
+    """The id of the PRODUCER span while it is open."""
     _grown: Span | None = None
     _items: ItemEvents | None = None
 
@@ -39,32 +40,44 @@ class LightRpc(OwnContext, RpcSpan):
         self, spans: LightSpans, shape: Shape, traceparent: str, parent: ParentContext | None
     ) -> None:
         self.traceparent = traceparent
+        self._trace_id = bytes.fromhex(traceparent[3:35])
         self.state = None if parent is None else parent.state
         self._spans = spans
         self._shape = shape
         self._parent = parent
         self._begun_ns = time.time_ns()
 
-    def publish(
-        self, queue: str, metadata: call_pb2.Metadata, *, is_ephemeral: bool = False
-    ) -> None:
+    def publish(self, queue: str, metadata: call_pb2.Metadata) -> None:
         """Starts the PRODUCER span, whose context goes to the worker."""
+        self._start_producer(queue)
+        text = f"{self.traceparent[:36]}{self._producer:016x}-01"
+        put_context(metadata, text, self.state)
+
+    def publish_member(self, queue: str, member: call_pb2.BatchMember) -> None:
+        if self.state:
+            self.publish(queue, member.metadata)
+            return
+        self._start_producer(queue)
+        if self._parent is not None:
+            remove_context(member.metadata)
+        member.sampled_trace = self._trace_id + self._producer.to_bytes(8)
+
+    def _start_producer(self, queue: str) -> None:
         self._queue = queue
         self._published_ns = time.time_ns()
-        self._producer = self._spans.below(self.traceparent)
-        put_context(metadata, self._producer, self.state)
+        self._producer = self._spans.new_span_id()
 
     def sent(self) -> None:
         if self._producer:
             self._end_producer(failed=False)
 
     def _end_producer(self, *, failed: bool) -> None:
-        shape, begun_ns = producer_shape(self._queue), self._published_ns
-        self._spans.end(shape, self._producer, self, begun_ns, _NONE, failed=failed)
-        self._producer = ""
+        shape, span_id = producer_shape(self._queue), self._producer.to_bytes(8)
+        begun_ns, self._producer = self._published_ns, 0
+        self._spans.end(shape, self._trace_id, span_id, self, begun_ns, _NONE, failed=failed)
 
     def attached(self, call: str) -> None:
-        self._producer = ""  # not ended, so not exported: nothing was sent
+        self._producer = 0  # not ended, so not exported: nothing was sent
         linked = sampled_call(call)
         if linked is not None:
             self._server().add_link(linked, {LINK: "call"})
@@ -87,7 +100,8 @@ class LightRpc(OwnContext, RpcSpan):
             return
         self._spans.end(
             self._shape,
-            self.traceparent,
+            self._trace_id,
+            bytes.fromhex(self.traceparent[36:52]),
             self._parent,
             self._begun_ns,
             attributes,

@@ -42,7 +42,7 @@ class LightSpans(SpanMaker):
         self._provider = provider
         self._scope = scope
         self._new_trace_id = provider.id_generator.generate_trace_id
-        self._new_span_id = provider.id_generator.generate_span_id
+        self.new_span_id = provider.id_generator.generate_span_id
         self._limits = sdk.SpanLimits()
         self._encoder = SpanEncoder()
         self._on_end: Callable[[Any], None] = provider.processors[0].on_end
@@ -84,16 +84,13 @@ class LightSpans(SpanMaker):
         else:
             beginning = parent.traceparent[:36]
             is_sampled = is_sampled or drawn is not None or self.sampler.samples(parent)
-        return f"{beginning}{self._new_span_id():016x}-{'01' if is_sampled else '00'}"
-
-    def below(self, traceparent: str) -> str:
-        """The `traceparent` of a new span below a sampled one of this process."""
-        return f"{traceparent[:36]}{self._new_span_id():016x}-01"
+        return f"{beginning}{self.new_span_id():016x}-{'01' if is_sampled else '00'}"
 
     def end(
         self,
         shape: Shape,
-        traceparent: str,
+        trace_id: bytes,
+        span_id: bytes,
         parent: ParentContext | None,
         begun_ns: int,
         attributes: Attributes,
@@ -101,13 +98,12 @@ class LightSpans(SpanMaker):
         *,
         failed: bool,
     ) -> None:
-        """Exports a span that ends now."""
+        """Exports a span that ends now; its arguments are those of `SpanEncoder.span`."""
         ended_ns = time.time_ns()
-        self._on_end(
-            self._encoder.span(
-                shape, traceparent, parent, begun_ns, ended_ns, attributes, links, failed=failed
-            )
+        encoded = self._encoder.span(
+            shape, trace_id, span_id, parent, begun_ns, ended_ns, attributes, links, failed=failed
         )
+        self._on_end(encoded)
 
     def context(self, span: Span) -> ParentContext:
         return span if type(span) is LightSpan else super().context(span)
@@ -177,7 +173,8 @@ class LightSpan(OwnContext, Span):
         attributes = {**self._attributes, **attributes} if attributes else self._attributes
         self._spans.end(
             self._shape,
-            self.traceparent,
+            bytes.fromhex(self.traceparent[3:35]),
+            bytes.fromhex(self.traceparent[36:52]),
             self._parent,
             self._begun_ns,
             attributes,

@@ -7,7 +7,7 @@ from opentelemetry.trace import Span, SpanContext
 
 from forebay.metadata import TRACEPARENT
 from forebay.v1 import call_pb2
-from forebay_backends.telemetry.call_labels import name_trace
+from forebay_backends.telemetry.call_labels import name_trace, unsampled_traceparent
 from forebay_backends.telemetry.ending_span import finish
 from forebay_backends.telemetry.item_events import ItemEvents
 from forebay_backends.telemetry.span_fields import (
@@ -33,17 +33,18 @@ class RpcSpan:
     """The trace of one RPC that is not sampled: only its context, which goes to the worker."""
 
     is_recording = False
-    begins_unsampled_trace = False
 
     def __init__(self, context: ParentContext) -> None:
         self._context = context
         self.traceparent = context.traceparent
 
-    def publish(
-        self, queue: str, metadata: call_pb2.Metadata, *, is_ephemeral: bool = False
-    ) -> None:
+    def publish(self, queue: str, metadata: call_pb2.Metadata) -> None:
         """Puts the trace context into the metadata for the worker."""
         put_context(metadata, self.traceparent, self._context.state)
+
+    def publish_member(self, queue: str, member: call_pb2.BatchMember) -> None:
+        """Puts the trace context into the message of an ephemeral call."""
+        self.publish(queue, member.metadata)
 
     def sent(self) -> None:
         """The call was accepted and its message sent."""
@@ -65,20 +66,19 @@ class UnsampledRoot(RpcSpan):
     call's id. Another call's id may be its caller's, so its trace gets an id here.
     """
 
-    begins_unsampled_trace = True
-
     def __init__(self, ids: IdGenerator) -> None:
         super().__init__(TraceContext(""))
         self._ids = ids
 
-    def publish(
-        self, queue: str, metadata: call_pb2.Metadata, *, is_ephemeral: bool = False
-    ) -> None:
-        if not is_ephemeral:
-            trace_id, span_id = self._ids.generate_trace_id(), self._ids.generate_span_id()
-            context = own_context(trace_id, span_id, is_sampled=False)
-            name_trace(context.traceparent)
-            put_context(metadata, context.traceparent, context.state)
+    def publish(self, queue: str, metadata: call_pb2.Metadata) -> None:
+        trace_id, span_id = self._ids.generate_trace_id(), self._ids.generate_span_id()
+        context = own_context(trace_id, span_id, is_sampled=False)
+        name_trace(context.traceparent)
+        put_context(metadata, context.traceparent, context.state)
+
+    def publish_member(self, queue: str, member: call_pb2.BatchMember) -> None:
+        member.begins_unsampled_trace = True
+        name_trace(unsampled_traceparent(member.call_id))
 
 
 class SampledRpc(RpcSpan):
@@ -93,9 +93,7 @@ class SampledRpc(RpcSpan):
         self._producer: Span | None = None
         self._items: ItemEvents | None = None
 
-    def publish(
-        self, queue: str, metadata: call_pb2.Metadata, *, is_ephemeral: bool = False
-    ) -> None:
+    def publish(self, queue: str, metadata: call_pb2.Metadata) -> None:
         """Starts the PRODUCER span, whose context goes to the worker."""
         self._producer = self._spans.start(producer_shape(queue), self._context, {})
         context = self._spans.context(self._producer)

@@ -20,7 +20,7 @@ from opentelemetry.proto.trace.v1.trace_pb2 import Span as Message
 from opentelemetry.sdk import trace as sdk
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
-from opentelemetry.trace import Link, SpanContext, SpanKind, TraceFlags
+from opentelemetry.trace import Link, SpanContext, SpanKind
 
 from forebay_backends.telemetry.span_shapes import Attributes, Shape
 from forebay_backends.telemetry.trace_context import ParentContext
@@ -38,10 +38,14 @@ _CACHED = 512
 """How many parts of each kind are kept: few keys, lengths and numbers come again and again."""
 
 
+class _Flags:
+    sampled = True
+
+
 class _Sampled:
     """All that OpenTelemetry's processor looks for in the context of a span that has ended."""
 
-    trace_flags = TraceFlags(TraceFlags.SAMPLED)
+    trace_flags = _Flags
 
 
 class EncodedSpan(bytes):
@@ -80,7 +84,8 @@ class SpanEncoder:
     def span(
         self,
         shape: Shape,
-        traceparent: str,
+        trace_id: bytes,
+        span_id: bytes,
         parent: ParentContext | None,
         begun_ns: int,
         ended_ns: int,
@@ -89,14 +94,12 @@ class SpanEncoder:
         *,
         failed: bool,
     ) -> EncodedSpan:
-        """Encodes a sampled span; times are in ns since 1970."""
+        """Encodes a sampled span; its ids have 16 and 8 bytes, times are in ns since 1970."""
         fields = [
             self._templates.get(shape) or self._template(shape),
-            _TRACE_ID,
-            bytes.fromhex(traceparent[3:35]),
-            _SPAN_ID,
-            bytes.fromhex(traceparent[36:52]),
-            _TIMES.pack(_START_TIME, begun_ns, _END_TIME, ended_ns),
+            _IDS_AND_TIMES.pack(
+                _TRACE_ID, trace_id, _SPAN_ID, span_id, _START_TIME, begun_ns, _END_TIME, ended_ns
+            ),
         ]
         if parent is not None:
             fields += _PARENT_SPAN_ID, bytes.fromhex(parent.traceparent[36:52])
@@ -104,7 +107,8 @@ class SpanEncoder:
                 fields.append(_REMOTE_FLAGS)
             if parent.state:
                 fields.append(_nested(_TRACE_STATE, parent.state.to_header().encode()))
-        _add_attributes(fields, _ATTRIBUTES, attributes)
+        if attributes:
+            _add_attributes(fields, _ATTRIBUTES, attributes)
         if links:
             fields.append(self._links(links))
         if failed:
@@ -201,7 +205,7 @@ _SPAN_ID = _tag(Message.SPAN_ID_FIELD_NUMBER, _LENGTH_DELIMITED) + b"\x08"
 _PARENT_SPAN_ID = _tag(Message.PARENT_SPAN_ID_FIELD_NUMBER, _LENGTH_DELIMITED) + b"\x08"
 _START_TIME = _tag(Message.START_TIME_UNIX_NANO_FIELD_NUMBER, _FIXED64)
 _END_TIME = _tag(Message.END_TIME_UNIX_NANO_FIELD_NUMBER, _FIXED64)
-_TIMES = Struct("<cQcQ")
+_IDS_AND_TIMES = Struct("<2s16s2s8scQcQ")
 
 _REMOTE_FLAGS = Message(flags=_REMOTE).SerializeToString()
 _FAILED = Message(status=Status(code=Status.STATUS_CODE_ERROR)).SerializeToString()

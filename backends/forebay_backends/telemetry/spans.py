@@ -22,7 +22,7 @@ from opentelemetry.sdk.trace.export import SpanExporter
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 
 from forebay.metadata import TRACEPARENT
-from forebay_backends.telemetry.attempt_span import TaskTrace
+from forebay_backends.telemetry.attempt_span import Attempts, TaskTrace
 from forebay_backends.telemetry.providers import Provider
 from forebay_backends.telemetry.rpc_span import RpcSpan, RpcSpans, UnsampledRoot
 from forebay_backends.telemetry.sampling import DecidedSampler
@@ -55,7 +55,7 @@ class Tracing:
         self._new_trace_id = provider.id_generator.generate_trace_id
         self._new_span_id = provider.id_generator.generate_span_id
         self._unsampled_root = UnsampledRoot(provider.id_generator)
-        self._spans, self._rpcs = _span_makers(provider)
+        self._spans, self._rpcs, self._attempts = _span_makers(provider)
         self._sampler = self._spans.sampler
 
     def flush(self) -> None:
@@ -82,10 +82,10 @@ class Tracing:
 
     def task(self, size: int) -> TaskTrace:
         """The trace of one task's run; `size` is the number of its calls."""
-        return TaskTrace(self._spans, size)
+        return TaskTrace(self._attempts, size)
 
 
-def _span_makers(provider: TracerProvider) -> tuple[SpanMaker, RpcSpans]:
+def _span_makers(provider: TracerProvider) -> tuple[SpanMaker, RpcSpans, Attempts]:
     """Those of light spans instead of the SDK's where that is the same."""
     tracer: Any = provider.get_tracer(_SCOPE.name, _SCOPE.version)
     if (
@@ -94,10 +94,11 @@ def _span_makers(provider: TracerProvider) -> tuple[SpanMaker, RpcSpans]:
         or not DecidedSampler(tracer.sampler).is_known
     ):
         spans = SpanMaker(tracer, provider.id_generator)
-        return spans, RpcSpans(spans)
+        return spans, RpcSpans(spans), Attempts(spans)
     # Imported here, because only the exporter's package has OTLP's messages.
+    from forebay_backends.telemetry.light_attempt import LightAttempts
     from forebay_backends.telemetry.light_rpc import LightRpcSpans
     from forebay_backends.telemetry.light_spans import LightSpans
 
     light = LightSpans(tracer, provider, _SCOPE)
-    return light, LightRpcSpans(light)
+    return light, LightRpcSpans(light), LightAttempts(light)

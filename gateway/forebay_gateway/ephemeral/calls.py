@@ -43,9 +43,7 @@ from forebay_backends.settings import Settings
 from forebay_backends.telemetry.call_labels import (
     about_call,
     name_call,
-    name_trace,
-    traceparent_of_member,
-    unsampled_traceparent,
+    trace_of_member,
 )
 from forebay_gateway.admission.admission import RETRY_AFTER_S
 from forebay_gateway.ephemeral.in_flight import Batch, EphemeralCall, InFlight
@@ -101,10 +99,9 @@ class EphemeralCalls:
         )
         request = incoming.first or b""
         name_call(member.call_id)
-        if incoming.span is not None and incoming.span.begins_unsampled_trace:
-            member.begins_unsampled_trace = True
-            name_trace(unsampled_traceparent(member.call_id))
         method, priority = incoming.method, options.priority
+        if incoming.span is not None:
+            incoming.span.publish_member(method.route.queue, member)
         call = EphemeralCall(
             *(method, priority, self._batcher.queue_of(method, priority), member, request),
             *(time.monotonic(), self._submit),
@@ -309,7 +306,7 @@ class EphemeralCalls:
             if not call.method.may_run_again or call.attempt >= limit:
                 call.fail(WorkerLost("the call's worker was lost, and it may not be run again"))
                 continue
-            traceparent = traceparent_of_member(call.member)
+            traceparent, _ = trace_of_member(call.member)
             with about_call(call.id, call.attempt, call.method.name, traceparent, call.owner):
                 _log.info("call %s is resent: its worker, or its message, was lost", call.id)
             call.attempt += 1

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import TYPE_CHECKING, Literal
 
@@ -19,7 +18,6 @@ if TYPE_CHECKING:
     from forebay_backends.telemetry.spans import Tracing
 
 Trust = Literal["always", "authenticated", "never"]
-Serve = Callable[[Context], Awaitable[bytes | None]]
 
 _OK = grpc.StatusCode.OK.name
 _IDENTITIES = ("x509_common_name", "x509_subject_alternative_name", "peer_spiffe_id")
@@ -34,19 +32,25 @@ def start_span(tracing: Tracing, trust: Trust, labels: CallLabels, context: Cont
     return span
 
 
-async def serve_recorded(
-    span: RpcSpan, labels: CallLabels, context: Context, serve: Serve, *, streams_responses: bool
-) -> bytes | None:
-    """Runs `serve`, and records in the RPC's span what it streams and how it ends."""
-    labels.exemplar = {"trace_id": labels.trace_id}
-    code = _OK
-    try:
-        return await serve(_RecordedContext(context, span) if streams_responses else context)
-    except BaseException as error:
-        code = code_of_end(context, error).name
-        raise
-    finally:
-        span.end(labels.call_id, code, labels.tenant)
+class Recorded:
+    """Ends a sampled RPC's span, with its status, when the block is left.
+
+    A class, because a coroutine around the RPC's would take 1.5 times the CPU.
+    """
+
+    __slots__ = ("_context", "_labels", "_span")
+
+    def __init__(self, span: RpcSpan, labels: CallLabels, context: Context) -> None:
+        self._span = span
+        self._labels = labels
+        self._context = context
+
+    def __enter__(self) -> None:
+        self._labels.exemplar = {"trace_id": self._labels.trace_id}
+
+    def __exit__(self, _: object, error: BaseException | None, __: object) -> None:
+        code = _OK if error is None else code_of_end(self._context, error).name
+        self._span.end(self._labels.call_id, code, self._labels.tenant)
 
 
 def _is_trusted(trust: Trust, context: Context) -> bool:
@@ -58,7 +62,7 @@ def _is_trusted(trust: Trust, context: Context) -> bool:
     return trust == "always"
 
 
-class _RecordedContext(ContextWrapper):
+class RecordedContext(ContextWrapper):
     """The context of a sampled RPC; records each response in the span."""
 
     __slots__ = ("_span",)

@@ -11,7 +11,6 @@ import logging
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
-from functools import partial
 from math import inf
 from typing import TYPE_CHECKING, Protocol
 
@@ -65,7 +64,7 @@ from forebay_gateway.rpc.options import CallOptions, read_call_options
 from forebay_gateway.rpc.outcomes import gateway_fault
 from forebay_gateway.rpc.start_time import check_delay, check_start
 from forebay_gateway.rpc.status import abort
-from forebay_gateway.rpc.traced import Trust, serve_recorded, start_span
+from forebay_gateway.rpc.traced import Recorded, RecordedContext, Trust, start_span
 from forebay_gateway.server.ledger_calls import LedgerCalls
 
 if TYPE_CHECKING:
@@ -138,10 +137,9 @@ class CallHandler:
             span = start_span(self._tracing, self._trust, labels, context)
             if not span.is_recording:
                 return await self._serve(method, context, span)
-            run = partial(self._serve, method, span=span)
-            return await serve_recorded(
-                *(span, labels, context, run), streams_responses=method.server_streaming
-            )
+            with Recorded(span, labels, context):
+                recorded = RecordedContext(context, span) if method.server_streaming else context
+                return await self._serve(method, recorded, span)
 
         handler = Handler(serve, method.server_streaming)
         return handler if self._utilization is None else reporting(handler, self._utilization)
@@ -215,9 +213,8 @@ class CallHandler:
             await self._check_delay(incoming, incoming.options.start, context.principal)
         if self._ledger_calls is not None and not method.is_plain:
             await self._ledger_calls.ready()
-        if span is not None:
-            metadata = incoming.options.forwarded_metadata
-            span.publish(method.route.queue, metadata, is_ephemeral=incoming.ephemeral)
+        if span is not None and not incoming.ephemeral:
+            span.publish(method.route.queue, incoming.options.forwarded_metadata)
         with self._counted_in_queue(incoming) as uncount:
             if incoming.cache_key is not None:
                 incoming = replace(incoming, on_joined=uncount)

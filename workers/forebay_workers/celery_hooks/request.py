@@ -18,7 +18,7 @@ from celery.worker.request import Request
 from forebay.v1 import call_pb2
 from forebay_backends.ledger.keys import CallKey
 from forebay_backends.ledger.presence import RunningTask
-from forebay_backends.telemetry.call_labels import CallLabels, about_call, traceparent_of_member
+from forebay_backends.telemetry.call_labels import CallLabels, about_call, trace_of_member
 from forebay_workers.celery_hooks.begun_batches import BegunBatches
 
 Attempt = tuple[CallKey, int]
@@ -128,7 +128,7 @@ def about_calls(
         traceparent = traceparents.get(call, "")
         return about_call(call.id, attempt, traceparent=traceparent, tenant=call.owner)
     member = batch.members[0]
-    traceparent = traceparent_of_member(member)
+    traceparent, _ = trace_of_member(member)
     return about_call(call.id, member.attempt or 1, batch.method, traceparent, call.owner)
 
 

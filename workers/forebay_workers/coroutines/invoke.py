@@ -56,7 +56,7 @@ async def invoke(
         outcome = await running.outcome()
         return outcome
     finally:
-        call.span.end(None if outcome is None else outcome.code, call.stopped)
+        call.span.on_end(None if outcome is None else outcome.code, call.stopped)
 
 
 class _Running:

@@ -18,7 +18,11 @@ from forebay_backends.ledger.frames import Stop, stop_frame
 from forebay_backends.ledger.keys import CallKey, begun_key, control_channel
 from forebay_backends.ledger.lifecycle import State
 from forebay_backends.ledger.outcome import outcome_of_error
-from forebay_backends.telemetry.call_labels import CallLabels, about_call, traceparent_of_member
+from forebay_backends.telemetry.call_labels import (
+    CallLabels,
+    about_call,
+    trace_of_member,
+)
 from forebay_workers.celery_hooks.request import calls_of, expiry_ms
 from forebay_workers.coroutines.call import CoroutineCall
 from forebay_workers.coroutines.event_loop import each
@@ -92,21 +96,25 @@ class _Batch:
         await each([partial(self._member, *one) for one in members], together=together)
 
     async def _member(self, call: CallKey, member: call_pb2.BatchMember) -> None:
+        traceparent, is_sampled = trace_of_member(member)
         labelled = about_call(
-            *(call.id, member.attempt or 1, self._method.name),
-            *(traceparent_of_member(member), call.owner),
+            call.id, member.attempt or 1, self._method.name, traceparent, call.owner
         )
         async with self._runtime.loop.permits:
             with labelled as labels:
                 if self._runtime.control.was_stopped(call, 1):
                     _log.info("call %s is not begun: its caller has disconnected", call)
                     return
-                reply = await self._run(call, member, labels)
+                reply = await self._run(call, member, labels, is_sampled)
         if reply is not None:
             await self._reply(reply)
 
     async def _run(
-        self, call: CallKey, member: call_pb2.BatchMember, labels: CallLabels
+        self,
+        call: CallKey,
+        member: call_pb2.BatchMember,
+        labels: CallLabels,
+        is_sampled: bool | None,
     ) -> call_pb2.BatchMemberReply | None:
         """Runs a call; returns None if no caller waits for a reply any more."""
         reply = call_pb2.BatchMemberReply(call_id=member.call_id)
@@ -115,11 +123,9 @@ class _Batch:
             _log.info("call %s is not begun: its deadline passed", call)
             reply.outcome.CopyFrom(expired())
             return reply
-        context = self._context(call, member, now_ms, reply)
-        context.trace(
-            *(self._trace, self._method, labels, member.attempt),
-            is_unsampled=member.begins_unsampled_trace,
-        )
+        traceparent = "" if is_sampled is None else labels.traceparent
+        context = self._context(call, member, now_ms, reply, traceparent)
+        context.trace(*(self._trace, self._method, labels, member.attempt), is_sampled=is_sampled)
         self._runtime.loop.watch.label_current_task()
         begun = time.monotonic()
         has_replied, outcome = await self._invoke(context, member, reply)
@@ -147,11 +153,12 @@ class _Batch:
         member: call_pb2.BatchMember,
         now_ms: float,
         reply: call_pb2.BatchMemberReply,
+        traceparent: str,
     ) -> CoroutineCall:
         async def send_initial(metadata: bytes) -> None:
             reply.initial_metadata.ParseFromString(metadata)
 
-        known = known_of(call, member, now_ms, self._limit_s, self._runtime.settings)
+        known = known_of(call, member, now_ms, self._limit_s, self._runtime.settings, traceparent)
         return CoroutineCall(call, 1, send_initial=send_initial, **known)
 
     async def _invoke(

@@ -23,8 +23,7 @@ from forebay_backends.signing.keyring import Keyring, SignatureError
 from forebay_backends.telemetry.call_labels import (
     CallLabels,
     about_call,
-    traceparent_of_member,
-    unsampled_traceparent,
+    trace_of_member,
 )
 from forebay_workers.celery_hooks.request import about_calls, calls_of, expiry_ms
 from forebay_workers.execution.run_time_limit import limited, run_limit_s
@@ -110,19 +109,23 @@ class _Run:
 
     def _run_members(self, calls: Sequence[CallKey], replies: _Replies) -> None:
         for call, member in zip(calls, self._batch.members, strict=True):
-            traceparent = traceparent_of_member(member)
+            traceparent, is_sampled = trace_of_member(member)
             with about_call(
                 call.id, member.attempt or 1, self._method.name, traceparent, call.owner
             ) as labels:
                 if self._runtime.control.was_stopped(call, 1):
                     _log.info("call %s is not begun: its caller has disconnected", call)
                     continue
-                reply = self._run_member(call, member, labels)
+                reply = self._run_member(call, member, labels, is_sampled)
             if reply is not None:
                 replies.add(reply)
 
     def _run_member(
-        self, call: CallKey, member: call_pb2.BatchMember, labels: CallLabels
+        self,
+        call: CallKey,
+        member: call_pb2.BatchMember,
+        labels: CallLabels,
+        is_sampled: bool | None,
     ) -> call_pb2.BatchMemberReply | None:
         """Runs a call; returns None if it was stopped, since no caller waits for it then."""
         reply = call_pb2.BatchMemberReply(call_id=member.call_id)
@@ -131,11 +134,9 @@ class _Run:
             _log.info("call %s is not begun: its deadline passed", call)
             reply.outcome.CopyFrom(expired())
             return reply
-        context = self._context(call, member, now_ms, reply)
-        context.trace(
-            *(self._trace, self._method, labels, member.attempt),
-            is_unsampled=member.begins_unsampled_trace,
-        )
+        traceparent = "" if is_sampled is None else labels.traceparent
+        context = self._context(call, member, now_ms, reply, traceparent)
+        context.trace(*(self._trace, self._method, labels, member.attempt), is_sampled=is_sampled)
         begun = time.monotonic()
         outcome = self._invoke(context, member, reply)
         run_s = time.monotonic() - begun
@@ -156,11 +157,12 @@ class _Run:
         member: call_pb2.BatchMember,
         now_ms: float,
         reply: call_pb2.BatchMemberReply,
+        traceparent: str,
     ) -> CallContext:
         def send_initial(metadata: bytes) -> None:
             reply.initial_metadata.ParseFromString(metadata)
 
-        known = known_of(call, member, now_ms, self._limit_s, self._runtime.settings)
+        known = known_of(call, member, now_ms, self._limit_s, self._runtime.settings, traceparent)
         return CallContext(call, 1, send_initial=send_initial, **known)
 
     def _invoke(
@@ -195,14 +197,16 @@ def known_of(
     now_ms: float,
     limit_s: float | None,
     settings: Settings,
+    traceparent: str,
 ) -> dict[str, Any]:
     """The arguments of a call's context that come from its message and the settings.
 
-    `limit_s` is the run time limit, if there is one; `now_ms` is the ledger's time.
+    `limit_s` is the run time limit, if there is one; `now_ms` is the ledger's time. `traceparent`
+    is the call's trace context if that is not in the message's metadata, or empty.
     """
     metadata = to_pairs(member.metadata)
-    if member.begins_unsampled_trace:
-        metadata.append((TRACEPARENT, unsampled_traceparent(call.id)))
+    if traceparent:
+        metadata.append((TRACEPARENT, traceparent))
     deadline_s = (member.deadline_ms - now_ms) / 1000 if member.deadline_ms else None
     limits_s = [limit for limit in (limit_s, deadline_s) if limit is not None]
     return {

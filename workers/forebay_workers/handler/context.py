@@ -92,23 +92,24 @@ class CallContext(grpc.ServicerContext):
         labels: CallLabels,
         number: int = 0,
         *,
-        is_unsampled: bool = False,
+        is_sampled: bool | None = None,
     ) -> None:
         """Starts the attempt's span, if calls are traced, and adds its trace to the labels.
 
-        `number` is the attempt's, if it is not that of the context. `is_unsampled` says that the
-        labels have the call's trace, which is not sampled.
+        `number` is the attempt's, if it is not that of the context. `is_sampled` says whether the
+        call's trace, which the labels have, is sampled; None if only the metadata says so.
         """
         self.labels = labels
         if trace is None:
             labels.traceparent = labels.traceparent or traceparent_of(self._metadata)
             return
-        if is_unsampled:
+        if is_sampled is False:
             self.span = trace.unsampled(labels.traceparent)
             return
         queue, attempt = method.route.queue, number or self.attempt
         self.span = trace.attempt(
-            *(method.name, queue, self.call.id, attempt, self._metadata), self.call.owner
+            *(method.name, queue, self.call.id, attempt, self._metadata, self.call.owner),
+            labels.traceparent if is_sampled else "",
         )
         labels.traceparent = self.span.traceparent
 

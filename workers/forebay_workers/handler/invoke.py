@@ -52,7 +52,7 @@ def invoke(
     run = partial(_invoke, method, handler, requests, context, check, emit, max_message_bytes)
     if context.span is None:
         return copy_context().run(run)
-    if not context.span.is_recording:
+    if not context.span.is_sampled:
         return copy_context().run(context.span.run, run)
     return copy_context().run(_recorded, context.span, run, context)
 
@@ -65,7 +65,7 @@ def _recorded(
         outcome = span.run(run)
         return outcome
     finally:
-        span.end(None if outcome is None else outcome.code, context.stopped)
+        span.on_end(None if outcome is None else outcome.code, context.stopped)
 
 
 def _invoke(

@@ -251,6 +251,7 @@ class BatchMember(_message.Message):
     ATTEMPT_FIELD_NUMBER: _builtins.int
     CALLER_FIELD_NUMBER: _builtins.int
     BEGINS_UNSAMPLED_TRACE_FIELD_NUMBER: _builtins.int
+    SAMPLED_TRACE_FIELD_NUMBER: _builtins.int
     call_id: _builtins.str
     """The call's id."""
     request: _builtins.bytes
@@ -271,6 +272,10 @@ class BatchMember(_message.Message):
     """The call begins a trace, which is not sampled. The trace has the call's id, so the metadata has no
     `traceparent`.
     """
+    sampled_trace: _builtins.bytes
+    """The context of the span above the attempt's: the 16 bytes of the trace's id and the 8 of the
+    span's. Only of a sampled trace without a `tracestate`, and the metadata has no `traceparent` then.
+    """
     @_builtins.property
     def metadata(self) -> Global___Metadata:
         """The request metadata that the route passes to the handler. Its `traceparent` is the gateway's, if
@@ -288,10 +293,11 @@ class BatchMember(_message.Message):
         attempt: _builtins.int = ...,
         caller: _builtins.bytes = ...,
         begins_unsampled_trace: _builtins.bool = ...,
+        sampled_trace: _builtins.bytes = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["metadata", b"metadata"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempt", b"attempt", "begin_by_ms", b"begin_by_ms", "begins_unsampled_trace", b"begins_unsampled_trace", "call_id", b"call_id", "caller", b"caller", "deadline_ms", b"deadline_ms", "metadata", b"metadata", "request", b"request"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempt", b"attempt", "begin_by_ms", b"begin_by_ms", "begins_unsampled_trace", b"begins_unsampled_trace", "call_id", b"call_id", "caller", b"caller", "deadline_ms", b"deadline_ms", "metadata", b"metadata", "request", b"request", "sampled_trace", b"sampled_trace"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

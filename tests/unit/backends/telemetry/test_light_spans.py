@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextvars
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -23,10 +24,14 @@ from opentelemetry.trace import (
     Status,
     StatusCode,
     TraceState,
+    get_current_span,
 )
 
 from forebay.v1 import call_pb2
+from forebay_backends.telemetry.attempt_span import AttemptSpan
+from forebay_backends.telemetry.call_labels import trace_of_member
 from forebay_backends.telemetry.ending_span import finish
+from forebay_backends.telemetry.light_attempt import LightAttempt
 from forebay_backends.telemetry.light_rpc import LightRpc
 from forebay_backends.telemetry.light_span_exporter import LightSpanExporter
 from forebay_backends.telemetry.light_spans import LightSpan
@@ -167,7 +172,7 @@ def test_a_span_has_the_times_of_its_start_and_end(traced: Traced, kept: Kept) -
 
 
 def unary(rpc: RpcSpan) -> None:
-    rpc.publish("orders", call_pb2.Metadata(), is_ephemeral=True)
+    rpc.publish_member("orders", call_pb2.BatchMember())
     rpc.sent()
     rpc.end("order-17", "OK", "acme")
 
@@ -252,6 +257,110 @@ def test_the_metadata_for_the_worker_names_the_producer(is_light: bool) -> None:
         "tracestate": STATE.to_header(),
     }
     traced.provider.shutdown()
+
+
+@pytest.mark.parametrize("is_light", [True, False])
+@pytest.mark.parametrize("state", ["", STATE.to_header()], ids=["no state", "state"])
+def test_the_message_of_an_ephemeral_call_names_the_producer(state: str, is_light: bool) -> None:
+    kept = Kept(takes_light_spans=is_light)
+    traced = Traced(kept)
+    caller = {"traceparent": REMOTE.traceparent, **({"tracestate": state} if state else {})}
+    rpc = traced.tracing.rpc("shop.Orders.Place", list(caller.items()), lambda: True)
+    member = call_pb2.BatchMember()
+    for key, value in {"x-shop": "north", **caller}.items():
+        member.metadata.entries.add(key=key, value=value.encode())
+    rpc.publish_member("orders", member)
+    rpc.sent()
+    (producer,) = exported(traced, kept)
+    traceparent = f"{REMOTE.traceparent[:36]}{producer.span_id.hex()}-01"
+    is_short = is_light and not state
+    assert trace_of_member(member) == (traceparent, True if is_short else None)
+    found = {entry.key: entry.value.decode() for entry in member.metadata.entries}
+    kept_context = {} if is_short else {**caller, "traceparent": traceparent}
+    assert found == {"x-shop": "north", **kept_context}
+    traced.provider.shutdown()
+
+
+@pytest.mark.parametrize("size", [1, 23, 25])
+def test_the_trace_of_a_garbled_message_is_not_taken(size: int) -> None:
+    member = call_pb2.BatchMember(sampled_trace=bytes(size))
+    assert trace_of_member(member) == ("", None)
+
+
+def ends(attempt: AttemptSpan) -> None:
+    attempt.on_end(0)
+
+
+def refuses(attempt: AttemptSpan) -> None:
+    attempt.on_end(9)
+
+
+def raises(attempt: AttemptSpan) -> None:
+    attempt.failed(ValueError("no stock"))
+    attempt.on_end(13)
+
+
+def is_stopped(attempt: AttemptSpan) -> None:
+    attempt.on_end(None, "CANCELLED")
+
+
+def streams(attempt: AttemptSpan) -> None:
+    for _ in range(250):
+        attempt.on_item()
+    attempt.on_end(0)
+
+
+def names_its_span(attempt: AttemptSpan) -> None:
+    context = contextvars.copy_context()
+    span = context.run(attempt.run, get_current_span)
+    span.update_name("pack an order")
+    assert span.get_span_context() == attempt.span_context
+    attempt.on_end(0)
+
+
+@pytest.mark.parametrize("number", [1, 2], ids=["first", "rerun"])
+@pytest.mark.parametrize("size", [1, 3], ids=["alone", "batch"])
+@pytest.mark.parametrize("is_in_metadata", [True, False], ids=["in metadata", "as text"])
+@pytest.mark.parametrize("run", [ends, refuses, raises, is_stopped, streams, names_its_span])
+def test_the_spans_of_attempts_are_as_if_they_were_the_sdks(
+    run: Callable[[AttemptSpan], None], is_in_metadata: bool, size: int, number: int
+) -> None:
+    metadata = [("traceparent", LOCAL.traceparent)] if is_in_metadata else []
+    sampled = "" if is_in_metadata else LOCAL.traceparent
+    found = []
+    for is_light in (True, False):
+        kept = Kept(takes_light_spans=is_light)
+        traced = Traced(kept)
+        task = traced.tracing.task(size)
+        attempts = [
+            task.attempt("shop.Orders.Place", "orders", str(n), number, metadata, "acme", sampled)
+            for n in range(size)
+        ]
+        for attempt in attempts:
+            assert isinstance(attempt, LightAttempt) is is_light
+            assert attempt.is_sampled
+            run(attempt)
+        spans = exported(traced, kept)
+        named = [f"00-{span.trace_id.hex()}-{span.span_id.hex()}-01" for span in spans]
+        assert named == [attempt.traceparent for attempt in attempts]
+        for span, attempt in zip(spans, attempts, strict=True):
+            assert attempt.span_context.span_id.to_bytes(8) == span.span_id
+            for link in span.links[number - 1 :]:  # to the batch's first attempt
+                first = attempts[0].span_context
+                assert link.trace_id == first.trace_id.to_bytes(16)
+                assert link.span_id == first.span_id.to_bytes(8)
+                link.ClearField("trace_id")
+                link.ClearField("span_id")
+        for span in spans:
+            for field in ("span_id", "start_time_unix_nano", "end_time_unix_nano"):
+                span.ClearField(field)
+            if number > 1:
+                span.ClearField("trace_id")
+            for event in span.events:
+                event.ClearField("time_unix_nano")
+        found.append(spans)
+        traced.provider.shutdown()
+    assert found[0] == found[1]
 
 
 ADDITIONS: dict[str, Callable[[Span], object]] = {

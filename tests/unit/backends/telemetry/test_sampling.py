@@ -23,7 +23,7 @@ from opentelemetry.trace import (
     set_span_in_context,
 )
 
-from forebay_backends.telemetry.rpc_span import RpcSpan
+from forebay_backends.telemetry.rpc_span import RpcSpan, UnsampledRoot
 from forebay_backends.telemetry.sampling import NOTHING, DecidedSampler
 from forebay_backends.telemetry.spans import Tracing
 from forebay_backends.telemetry.trace_context import TraceContext
@@ -96,10 +96,11 @@ def test_the_id_that_was_drawn_decides_once(
 ) -> None:
     span = rpc(ParentBased(TraceIdRatioBased(0.5)), drawn, *caller)
     assert span.is_recording is is_sampled
-    assert span.begins_unsampled_trace is (not is_sampled and not caller)
+    is_root = isinstance(span, UnsampledRoot)
+    assert is_root is (not is_sampled and not caller)
     trace_id = CALLER if caller else f"{drawn:032x}"
     known = f"00-{trace_id}-{7:016x}-{is_sampled:02x}"
-    assert span.traceparent == ("" if span.begins_unsampled_trace else known)
+    assert span.traceparent == ("" if is_root else known)
 
 
 PARENTS = [None, *itertools.product(("00", "01", "02", "03"), (True, False))]

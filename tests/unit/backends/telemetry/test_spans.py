@@ -104,19 +104,18 @@ def test_an_unsampled_call_carries_that_to_the_worker_which_makes_no_span() -> N
     attempt = worker.tracing.task(1).attempt(
         "shop.Orders.Place", "orders", "a", 1, list(published.items())
     )
-    assert not attempt.is_recording
-    attempt.end(0)
+    assert not attempt.is_sampled
+    attempt.on_end(0)
     assert worker.spans == []
     assert attempt.traceparent == labels.traceparent
 
 
 def test_the_unsampled_trace_of_an_ephemeral_call_has_its_id() -> None:
     rpc = Traced(ALWAYS_OFF).tracing.rpc("shop.Orders.Place", (), lambda: True)
-    metadata = call_pb2.Metadata()
-    rpc.publish("orders", metadata, is_ephemeral=True)
-    assert entries(metadata) == {}
-    assert rpc.begins_unsampled_trace
     call_id = uuid7()
+    member = call_pb2.BatchMember(call_id=call_id)
+    rpc.publish_member("orders", member)
+    assert member == call_pb2.BatchMember(call_id=call_id, begins_unsampled_trace=True)
     worker = Traced(ALWAYS_ON)
     attempt = worker.tracing.task(1).unsampled(unsampled_traceparent(call_id))
 
@@ -160,7 +159,7 @@ def test_a_later_attempt_is_sampled_as_its_call_was_and_has_its_own_trace(
 ) -> None:
     traced = Traced(ALWAYS_OFF if count else ALWAYS_ON)
     attempt = traced.tracing.task(1).attempt("shop.Orders.Place", "orders", "a", 2, context(flags))
-    attempt.end(14)
+    attempt.on_end(14)
     assert len(traced.spans) == count
     for span in traced.spans:
         assert span.parent is None
@@ -173,8 +172,8 @@ def test_spans_name_the_tenant_where_there_is_one() -> None:
     traced = Traced()
     traced.tracing.rpc("shop.Orders.Place", (), lambda: True).end("a", "OK", "acme")
     task = traced.tracing.task(1)
-    task.attempt("shop.Orders.Place", "orders", "a", 1, (), "acme").end(0)
-    task.attempt("shop.Orders.Place", "orders", "a", 1, ()).end(0)
+    task.attempt("shop.Orders.Place", "orders", "a", 1, (), "acme").on_end(0)
+    task.attempt("shop.Orders.Place", "orders", "a", 1, ()).on_end(0)
     tenants = [dict(span.attributes).get("forebay.tenant") for span in traced.spans]
     assert tenants == ["acme", "acme", None]
 
@@ -245,4 +244,4 @@ def test_a_handlers_own_spans_of_an_unsampled_call_are_in_its_trace_and_unsample
 def test_an_attempt_without_a_valid_context_is_sampled_as_if_its_trace_began(bad: str) -> None:
     metadata = [("traceparent", f"00-{bad}-00f067aa0ba902b7-00")]
     attempt = Traced().tracing.task(1).attempt("shop.Orders.Place", "orders", "a", 1, metadata)
-    assert attempt.is_recording
+    assert attempt.is_sampled
