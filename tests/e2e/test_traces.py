@@ -53,6 +53,8 @@ class Session:
     gateway_log: str = ""
     worker_log: str = ""
     found: dict[str, Any] = field(default_factory=dict)
+    received: list[str] = field(default_factory=list)
+    """The trace contexts that handlers got in their metadata."""
 
     def trace(self, number: int) -> list[ReceivedSpan]:
         """The spans of the caller's trace of that number."""
@@ -78,7 +80,7 @@ def parent(number: int, *, sampled: bool = True) -> list[tuple[str, str]]:
 
 
 UNARY, EPHEMERAL, STREAM, RERUN, ATTACHED, PLAIN, UNSAMPLED, FAILED, BATCH = range(9)
-WEB = 50
+WEB, RECEIVED = 50, 60
 
 
 @pytest.fixture(scope="module", params=["prefork", "threads"])
@@ -159,6 +161,11 @@ def make_calls(session: Session, stub: EchoServiceStub) -> None:
     with pytest.raises(grpc.RpcError):
         stub.Unary(EchoRequest(text=text, status=status), metadata=parent(FAILED + 100))
     stub.QuickAgain(EchoRequest())  # calls share messages when it is known how long they take
+    received = EchoRequest(act="received", text="traceparent", count=1)
+    garbled = [("traceparent", "00-0-0-01"), ("tracestate", STATE)]
+    for metadata in (garbled, garbled * 2, [], parent(RECEIVED)):
+        (streamed,) = stub.ServerStream(received, metadata=metadata)
+        session.received += [stub.Quick(received, metadata=metadata).text, streamed.text]
     busy = stub.Quick.future(EchoRequest(act="insist", seconds=0.5))  # in the only slot
     members = [
         stub.QuickAgain.future(EchoRequest(text=text), metadata=parent(BATCH + number))
@@ -330,6 +337,16 @@ def test_a_plain_tasks_message_carries_the_context_of_its_producer(system: Sessi
     assert system.found["header"] == f"00-{producer.trace_id}-{producer.id}-01"
     assert server["forebay.call_id"] == system.found["plain"]
     assert system.one(PLAIN + 100, "SERVER").failed
+
+
+def test_a_handler_gets_the_producers_context_and_no_other(system: Session) -> None:
+    producers = {
+        f"00-{span.trace_id}-{span.id}-01"
+        for span in system.receiver.spans
+        if span.kind == "PRODUCER"
+    }
+    assert len(set(system.received)) == len(system.received) == 8
+    assert set(system.received) <= producers
 
 
 def test_forebay_call_prints_the_id_of_the_trace(system: Session) -> None:

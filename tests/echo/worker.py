@@ -73,6 +73,9 @@ def act(request: EchoRequest, context: grpc.ServicerContext) -> None:
             options = dict(context.invocation_metadata())
             context.send_initial_metadata((("x-initial", options.get("x-wish", "none")),))
             context.set_trailing_metadata((("x-trailing", "t"), ("x-trailing-bin", b"\x00\xff")))
+        case "received":
+            given = context.invocation_metadata()
+            request.text = " ".join(str(value) for key, value in given if key == request.text)
         case "large metadata":
             large = (("x-large-bin", zeros(request.padding)), ("x-small", "s"))
             context.send_initial_metadata(large)

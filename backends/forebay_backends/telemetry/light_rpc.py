@@ -16,9 +16,8 @@ from forebay_backends.telemetry.span_shapes import Attributes, Shape, producer_s
 from forebay_backends.telemetry.trace_context import (
     OwnContext,
     ParentContext,
+    add_context,
     child_context,
-    put_context,
-    remove_context,
 )
 
 _NONE: Attributes = {}
@@ -51,15 +50,13 @@ class LightRpc(OwnContext, RpcSpan):
         """Starts the PRODUCER span, whose context goes to the worker."""
         self._start_producer(queue)
         text = f"{self.traceparent[:36]}{self._producer:016x}-01"
-        put_context(metadata, text, self.state)
+        add_context(metadata, text, self.state)
 
     def publish_member(self, queue: str, member: call_pb2.BatchMember) -> None:
         if self.state:
             self.publish(queue, member.metadata)
             return
         self._start_producer(queue)
-        if self._parent is not None:
-            remove_context(member.metadata)
         member.sampled_trace = self._trace_id + self._producer.to_bytes(8)
 
     def _start_producer(self, queue: str) -> None:

@@ -23,8 +23,8 @@ from forebay_backends.telemetry.span_shapes import producer_shape, server_shape
 from forebay_backends.telemetry.trace_context import (
     ParentContext,
     TraceContext,
+    add_context,
     own_context,
-    put_context,
     remote_context,
 )
 
@@ -40,7 +40,7 @@ class RpcSpan:
 
     def publish(self, queue: str, metadata: call_pb2.Metadata) -> None:
         """Puts the trace context into the metadata for the worker."""
-        put_context(metadata, self.traceparent, self._context.state)
+        add_context(metadata, self.traceparent, self._context.state)
 
     def publish_member(self, queue: str, member: call_pb2.BatchMember) -> None:
         """Puts the trace context into the message of an ephemeral call."""
@@ -74,7 +74,7 @@ class UnsampledRoot(RpcSpan):
         trace_id, span_id = self._ids.generate_trace_id(), self._ids.generate_span_id()
         context = own_context(trace_id, span_id, is_sampled=False)
         name_trace(context.traceparent)
-        put_context(metadata, context.traceparent, context.state)
+        add_context(metadata, context.traceparent, context.state)
 
     def publish_member(self, queue: str, member: call_pb2.BatchMember) -> None:
         member.begins_unsampled_trace = True
@@ -97,7 +97,7 @@ class SampledRpc(RpcSpan):
         """Starts the PRODUCER span, whose context goes to the worker."""
         self._producer = self._spans.start(producer_shape(queue), self._context, {})
         context = self._spans.context(self._producer)
-        put_context(metadata, context.traceparent, context.state)
+        add_context(metadata, context.traceparent, context.state)
 
     def sent(self) -> None:
         if self._producer is not None:

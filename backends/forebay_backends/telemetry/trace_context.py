@@ -146,17 +146,8 @@ class UnsampledSpan(NonRecordingSpan):
         return text.span_context if _VALID.fullmatch(text.traceparent) else INVALID_SPAN_CONTEXT
 
 
-def put_context(metadata: call_pb2.Metadata, traceparent: str, state: TraceState | None) -> None:
-    """Replaces the trace context in metadata."""
-    remove_context(metadata)
+def add_context(metadata: call_pb2.Metadata, traceparent: str, state: TraceState | None) -> None:
+    """Adds a trace context to metadata that has none."""
     metadata.entries.add(key=TRACEPARENT, value=traceparent.encode())
     if state:
         metadata.entries.add(key=TRACESTATE, value=state.to_header().encode())
-
-
-def remove_context(metadata: call_pb2.Metadata) -> None:
-    """Removes the trace context from metadata, if it has one."""
-    entries = metadata.entries
-    for index in range(len(entries) - 1, -1, -1):
-        if entries[index].key in (TRACEPARENT, TRACESTATE):
-            del entries[index]

@@ -56,16 +56,23 @@ class CallOptions:
 
 
 def read_call_options(
-    pairs: Iterable[tuple[str, str | bytes]], route: Route, tenant_cap: int = HIGHEST_PRIORITY
+    pairs: Iterable[tuple[str, str | bytes]],
+    route: Route,
+    tenant_cap: int = HIGHEST_PRIORITY,
+    *,
+    forwards_trace: bool = True,
 ) -> CallOptions:
     """Reads a call's request metadata; raises InvalidRequest naming the key.
 
     `tenant_cap` is the highest priority that the caller's tenant may ask for. A route's default
-    above the cap is lowered to it instead of refused: the caller did not choose it.
+    above the cap is lowered to it instead of refused: the caller did not choose it. A gateway that
+    traces does not forward the caller's trace context, since its own goes to the worker.
     """
     own: dict[str, str] = {}
     forwarded: list[tuple[str, str | bytes]] = []
     forwarded_keys = {*route.metadata, *TRACE_KEYS}
+    if not forwards_trace:
+        forwarded_keys.difference_update(TRACE_KEYS)
     for key, value in pairs:
         if key in forwarded_keys:
             forwarded.append((key, value))

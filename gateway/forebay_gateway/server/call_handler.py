@@ -245,7 +245,8 @@ class CallHandler:
     ) -> IncomingCall:
         tenant = permit.tenant
         cap = HIGHEST_PRIORITY if tenant is None else tenant.max_priority
-        options = read_call_options(context.invocation_metadata() or (), method.route, cap)
+        given = context.invocation_metadata() or ()
+        options = read_call_options(given, method.route, cap, forwards_trace=span is None)
         if span is None:
             name_trace(stored_traceparent(options.forwarded_metadata))
         _check_options(method, options)

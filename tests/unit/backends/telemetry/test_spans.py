@@ -77,7 +77,6 @@ def test_the_trace_state_of_a_caller_is_kept_and_baggage_is_not() -> None:
     traced = Traced()
     rpc = traced.tracing.rpc("shop.Orders.Place", context("01"), lambda: False)
     baggage = call_pb2.Metadata()
-    baggage.entries.add(key="traceparent", value=b"00-old")
     baggage.entries.add(key="x-tenant", value=b"acme")
     rpc.publish("orders", baggage)
     published = entries(baggage)

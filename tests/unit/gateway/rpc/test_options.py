@@ -77,6 +77,15 @@ def test_only_the_routes_keys_and_the_trace_context_are_forwarded_in_order() -> 
     assert to_pairs(options.forwarded_metadata) == [pair for pair in pairs if pair[0] in kept]
 
 
+@pytest.mark.parametrize("keys", [("x-tenant",), ("x-tenant", "traceparent")])
+def test_a_gateway_that_traces_does_not_forward_the_callers_trace_context(
+    keys: tuple[str, ...],
+) -> None:
+    pairs = [("x-tenant", "a"), ("traceparent", "00-0-0-01"), ("tracestate", "k=v")]
+    options = read_call_options(pairs, route(metadata=keys), forwards_trace=False)
+    assert to_pairs(options.forwarded_metadata) == [("x-tenant", "a")]
+
+
 @pytest.mark.parametrize(
     ("key", "value"),
     [
