@@ -28,6 +28,11 @@ def task_signature(
     return {KEY_ID: key_id, SIGNATURE: signature.hex(), EXPIRES: expires}
 
 
+def signed_expiry_ms(headers: Mapping[str, Any]) -> int:
+    """When a message expires by its headers, which `verify_task` has accepted; 0 if unsigned."""
+    return int(headers[EXPIRES]) if SIGNATURE in headers else 0
+
+
 def verify_task(
     keyring: Keyring, headers: Mapping[str, Any], body: bytes | str, queue: str
 ) -> int | None:

@@ -32,8 +32,6 @@ class _Stage(Enum):
 
 # Names of the module, because an attribute of an Enum takes 0.1 µs, and a call needs a dozen.
 _NEW, _HELD, _SENT, _RUNNING, _GONE = _Stage
-_IN_BROKER = (_SENT, _RUNNING)
-_NOT_BEGUN = (_NEW, _HELD, _SENT)
 
 
 class Account(Protocol):
@@ -104,16 +102,17 @@ class FairQueue:
         Returns whether others wait for `next`: here, or to be presumed running.
         """
         stage, entry._stage = entry._stage, _GONE
-        if stage is _HELD:
-            self.held.remove(entry)
-        elif stage in _IN_BROKER:
+        if stage is _RUNNING:
             self._in_broker -= entry._paid
-            if stage is _RUNNING:
-                self._running -= entry._paid
-            else:
+            self._running -= entry._paid
+        elif stage is not _GONE:
+            if stage is _SENT:
+                self._in_broker -= entry._paid
                 del self._sent[entry]
-        if stage in _NOT_BEGUN and entry.account is not None:
-            entry.account.wait_ends()
+            elif stage is _HELD:
+                self.held.remove(entry)
+            if entry.account is not None:
+                entry.account.wait_ends()
         return bool(self.held.count or self._sent)
 
     def next(self, slots: int) -> QueueEntry | None:
@@ -126,15 +125,23 @@ class FairQueue:
         return self._in_broker < WINDOW * (slots or 1) - ROUNDING
 
     def _advance(self, slots: int, out: QueueEntry | None) -> None:
-        """Counts the call that goes out, if one does, and those that are presumed to run now."""
-        if out is not None:
-            out._stage = _SENT
-            out._paid = out.cost()
-            self._in_broker += out._paid
-            self._sent[out] = None
+        """Counts those that are presumed to run now, and the call that goes out, if one does."""
         while self._sent and self._running < slots - ROUNDING:
             entry, _ = self._sent.popitem(last=False)
-            entry._stage = _RUNNING
-            self._running += entry._paid
-            if entry.account is not None:
-                entry.account.wait_ends()
+            self._presume_running(entry)
+        if out is None:
+            return
+        out._paid = out.cost()
+        self._in_broker += out._paid
+        if self._running < slots - ROUNDING:
+            self._presume_running(out)
+        else:
+            out._stage = _SENT
+            self._sent[out] = None
+
+    def _presume_running(self, entry: QueueEntry) -> None:
+        """Counts a call that is presumed to run now."""
+        entry._stage = _RUNNING
+        self._running += entry._paid
+        if entry.account is not None:
+            entry.account.wait_ends()

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NoReturn
 
 from forebay.errors import ForebayError, PermissionDenied, Unauthenticated
-from forebay_gateway.guard.open_rpcs import IdentityEnded, OpenRpcs
+from forebay_gateway.guard.open_rpcs import OpenRpcs
 from forebay_gateway.identity.authentication import Authentication
 from forebay_gateway.identity.permissions import Roles
 from forebay_gateway.identity.principal import NOBODY, Principal
@@ -73,7 +74,7 @@ class Guard:
             return handler
         permission = requirement.permission
         granting = self._roles.granting(permission) if permission else None
-        results = self.results
+        results, open_rpcs = self.results, self._open
 
         async def serve(context: Context) -> bytes | None:
             principal = NOBODY
@@ -86,10 +87,23 @@ class Guard:
                 await refuse(context, error, principal)
             results[PASSED] += 1
             context.principal = principal
+            task = context.task
+            if task is None:
+                return await handler.serve(context)
+            expires_at = principal.expires_at
+            if expires_at is not None and expires_at not in open_rpcs.timed:
+                open_rpcs.set_timer(expires_at)
+            open_rpcs[task] = principal
             try:
-                return await self._open.serve(handler, context)
-            except IdentityEnded as ended:
-                await refuse(context, Unauthenticated(str(ended)), principal)
+                return await handler.serve(context)
+            except asyncio.CancelledError:
+                why = open_rpcs.take_back(task)
+                if why is None or context.code is not None:  # else the status is on its way
+                    raise
+                await refuse(context, Unauthenticated(why), principal)
+            finally:
+                if open_rpcs.pop(task, None) is None:  # the identity has ended
+                    open_rpcs.take_back(task)
 
         async def refuse(context: Context, error: ForebayError, principal: Principal) -> NoReturn:
             results[error.reason] += 1

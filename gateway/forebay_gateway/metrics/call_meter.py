@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections import Counter
 from collections.abc import Callable
 from types import TracebackType
 
@@ -18,8 +19,8 @@ from forebay_gateway.metrics.method_meter import DISCONNECTED, OK, MethodMeter
 class CallMeter:
     """Counts one RPC of a call; a context manager, whose exit counts the end.
 
-    `time_remaining` is that of the RPC's context: it tells a deadline from a disconnect. `on_ended`
-    gets the reason for which an accepted call has ended.
+    `time_remaining` is that of the RPC's context: it tells a deadline from a disconnect. An
+    accepted call also counts in `tenant_ended`, which is None without a tenant.
     """
 
     __slots__ = (
@@ -27,7 +28,7 @@ class CallMeter:
         "_has_item",
         "_is_attached",
         "_method",
-        "_on_ended",
+        "_tenant_ended",
         "_time_remaining",
     )
 
@@ -35,10 +36,10 @@ class CallMeter:
         self,
         method: MethodMeter,
         time_remaining: Callable[[], float | None] = lambda: None,
-        on_ended: Callable[[str], None] | None = None,
+        tenant_ended: Counter[str] | None = None,
     ) -> None:
         self._method = method
-        self._on_ended = on_ended
+        self._tenant_ended = tenant_ended
         self._time_remaining = time_remaining
         self._accepted_at: float | None = None
         self._is_attached = False
@@ -100,9 +101,9 @@ class CallMeter:
             self._method.refused(reason)
 
     def _ended(self, reason: str) -> None:
-        self._method.ended(reason)
-        if self._on_ended is not None:
-            self._on_ended(reason)
+        label = self._method.ended(reason)
+        if self._tenant_ended is not None:
+            self._tenant_ended[label] += 1
 
     def _reason(self, error: BaseException) -> str:
         if isinstance(error, grpc.aio.AbortError) and error.__cause__ is not None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Collection
-from functools import partial
 
 from forebay_backends.metrics.exposition import Renderer, merged
 from forebay_backends.metrics.instruments import Source
@@ -52,7 +51,7 @@ class GatewayMetrics:
                 "forebay_messages_resent_total",
             )
         }
-        self._tenants = TenantMeters(metrics, tenants)
+        self.tenants = TenantMeters(metrics, tenants)
         self._messages_refused = metrics.counter("forebay_messages_refused_total")
         for reason in REFUSALS:
             self._messages_refused.labels(reason)  # 0 until one is refused
@@ -63,10 +62,6 @@ class GatewayMetrics:
     def method(self, name: str) -> MethodMeter:
         """The instruments of a method that is served."""
         return self._methods[name]
-
-    def tenant_ended(self, tenant: str) -> Callable[[str], None] | None:
-        """Counts the end of one of the tenant's calls, by its reason; None without a tenant."""
-        return partial(self._tenants.ended, tenant) if tenant else None
 
     def ledger(self, operation: str, seconds: float) -> None:
         """Counts a round trip to the ledger."""

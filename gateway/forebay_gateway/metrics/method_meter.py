@@ -45,10 +45,15 @@ class MethodMeter:
         self.in_flight += 1
         self._accepted += 1
 
-    def ended(self, reason: str) -> None:
-        """`reason` is `OK`, `DISCONNECTED` or an error's; a handler's own counts as `other`."""
+    def ended(self, reason: str) -> str:
+        """Returns the label that it counted; `reason` is `OK`, `DISCONNECTED` or an error's.
+
+        A handler's own reason counts as `other`.
+        """
         self.in_flight -= 1
-        self._ended[known_reason(reason)] += 1
+        label = known_reason(reason)
+        self._ended[label] += 1
+        return label
 
     def refused(self, reason: str) -> None:
         self._refused[known_reason(reason)] += 1

@@ -148,7 +148,7 @@ class CallHandler:
         meter = CallMeter(
             self._metrics.method(method.name),
             context.time_remaining,
-            self._metrics.tenant_ended(context.principal.tenant),
+            self._metrics.tenants.ended(context.principal.tenant),
         )
         tenant = context.principal.tenant
         caller = caller_of(context.peer(), tenant)

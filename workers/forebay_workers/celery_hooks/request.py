@@ -18,6 +18,7 @@ from celery.worker.request import Request
 from forebay.v1 import call_pb2
 from forebay_backends.ledger.keys import CallKey
 from forebay_backends.ledger.presence import RunningTask
+from forebay_backends.signing.task_signatures import signed_expiry_ms
 from forebay_backends.telemetry.call_labels import CallLabels, about_call, trace_of_member
 from forebay_workers.celery_hooks.begun_batches import BegunBatches
 
@@ -88,9 +89,17 @@ class CallRequest(Request):
 
     def on_accepted(self, pid: Any, time_accepted: float) -> None:
         """Called by Celery when a process or thread of the pool starts the task."""
-        if begun_batches.is_kept and self.batch is not None:
-            begun_batches.add(str(self.id), expiry_ms(self.batch))
+        if begun_batches.is_kept and "batch" in self.kwargs:
+            begun_batches.add(str(self.id), self._batch_expiry_ms)
         super().on_accepted(pid, time_accepted)
+
+    @property
+    def _batch_expiry_ms(self) -> int:
+        """From when on none of the batch's calls begins; an unsigned batch is parsed for that."""
+        signed_ms = signed_expiry_ms(self.message.headers)
+        if signed_ms or self.batch is None:
+            return signed_ms
+        return expiry_ms(self.batch)
 
     def on_failure(
         self, exc_info: Any, send_failed_event: bool = True, return_ok: bool = False

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from forebay_backends.signing.keyring import NO_KEYS, Keyring, SignatureError
 from forebay_backends.signing.keys import SigningKeys
-from forebay_backends.signing.task_signatures import task_signature, verify_task
+from forebay_backends.signing.task_signatures import signed_expiry_ms, task_signature, verify_task
 
 NEW, OLD = b"n" * 32, b"o" * 32
 RING = Keyring(SigningKeys({"new": NEW, "old": OLD}))
@@ -84,6 +84,7 @@ def test_a_task_is_verified_by_what_it_was_signed_for() -> None:
     headers = {"task": "t", "id": "i", **task_signature(RING, BODY, "t", "i", "q", 5)}
     assert verify_task(RING, headers, BODY, "q") == 5
     assert verify_task(RING, headers, BODY.decode(), "q") == 5
+    assert (signed_expiry_ms(headers), signed_expiry_ms({})) == (5, 0)
     assert verify_task(NO_KEYS, {}, BODY, "q") is None
     changes = ({"task": "u"}, {"id": "j"}, {"forebay-expires": "6"}, {"forebay-signature": "00"})
     for change in changes:

@@ -157,11 +157,11 @@ def test_ten_thousand_ids_add_no_series(counted: Counted) -> None:
 def test_a_tenants_calls_count_under_its_name_if_the_settings_have_it() -> None:
     metrics = GatewayMetrics([METHOD], tenants=["acme"])
     for tenant in ("acme", "acme", "umbrella", "initech", ""):
-        with CallMeter(metrics.method(METHOD), on_ended=metrics.tenant_ended(tenant)) as meter:
+        with CallMeter(metrics.method(METHOD), tenant_ended=metrics.tenants.ended(tenant)) as meter:
             meter.accepted()
-    refused = CallMeter(metrics.method(METHOD), on_ended=metrics.tenant_ended("acme"))
+    refused = CallMeter(metrics.method(METHOD), tenant_ended=metrics.tenants.ended("acme"))
     fails(refused, QueueFull("full"), accepted=False)
-    own_reason = CallMeter(metrics.method(METHOD), on_ended=metrics.tenant_ended("acme"))
+    own_reason = CallMeter(metrics.method(METHOD), tenant_ended=metrics.tenants.ended("acme"))
     error = HandlerFailed("failed")
     error.reason = "OUT_OF_TEA"
     fails(own_reason, error)
@@ -174,7 +174,7 @@ def test_a_tenants_calls_count_under_its_name_if_the_settings_have_it() -> None:
 
 def test_without_tenants_there_is_no_metric_of_them() -> None:
     metrics = GatewayMetrics([METHOD], tenants=["acme"])
-    with CallMeter(metrics.method(METHOD), on_ended=metrics.tenant_ended("")) as meter:
+    with CallMeter(metrics.method(METHOD), tenant_ended=metrics.tenants.ended("")) as meter:
         meter.accepted()
     assert tenants_ended(metrics) == {}
 
