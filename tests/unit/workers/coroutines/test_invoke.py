@@ -295,7 +295,7 @@ class Span:
         """Notes the exception."""
         self.noted.append(type(error).__name__)
 
-    def end(self, code: int | None, stopped: str | None = None) -> None:
+    def on_end(self, code: int | None, stopped: str | None = None) -> None:
         """Notes the end."""
         self.noted.append(f"end {code} {stopped}")
 
