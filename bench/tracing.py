@@ -42,7 +42,7 @@ class Plan:
     in_flight: int
 
 
-FULL = Plan(starts=3, rounds=3, load_s=3.0, in_flight=64)
+FULL = Plan(starts=3, rounds=9, load_s=1.0, in_flight=64)
 QUICK = Plan(starts=1, rounds=1, load_s=0.5, in_flight=64)
 
 
