@@ -34,10 +34,16 @@ class Ran:
         return self
 
 
-def run(*command: str, env: dict[str, str], cwd: Path | None = None, stdin: str = "") -> Ran:
+def run(
+    *command: str,
+    env: dict[str, str],
+    cwd: Path | None = None,
+    stdin: str = "",
+    timeout_s: float = TIMEOUT_S,
+) -> Ran:
     """Runs the command to its end."""
     if can_fork(command, env):
-        return _forked(command, env, cwd, stdin)
+        return _forked(command, env, cwd, stdin, timeout_s)
     done = subprocess.run(
         command,
         env=env,
@@ -45,19 +51,21 @@ def run(*command: str, env: dict[str, str], cwd: Path | None = None, stdin: str 
         input=stdin,
         capture_output=True,
         text=True,
-        timeout=TIMEOUT_S,
+        timeout=timeout_s,
         check=False,
     )
     return Ran(done.returncode, done.stdout, done.stderr)
 
 
-def _forked(command: Sequence[str], env: dict[str, str], cwd: Path | None, stdin: str) -> Ran:
+def _forked(
+    command: Sequence[str], env: dict[str, str], cwd: Path | None, stdin: str, timeout_s: float
+) -> Ran:
     with TemporaryFile() as given, TemporaryFile() as out, TemporaryFile() as err:
         given.write(stdin.encode())
         given.seek(0)
         child = Forked(command, env, cwd, stdin=given, stdout=out, stderr=err)
         try:
-            code = child.wait(TIMEOUT_S)
+            code = child.wait(timeout_s)
         finally:
             child.kill()
         texts = []

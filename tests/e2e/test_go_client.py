@@ -22,6 +22,8 @@ from tests.e2e.conftest import MutualTls
 from tests.harness import environment
 from tests.pages import DOCS, Reader
 
+pytestmark = pytest.mark.timeout(300)  # the build is part of the first test
+
 ROOT = Path(__file__).parents[2]
 SOURCE = ROOT / "clients" / "go"
 GOCODE = Path("/usr/share/gocode")
@@ -33,6 +35,8 @@ NEWER_THAN_DEBIAN = {
     "grpc.WithTransportCredentials(insecure.NewCredentials())": "grpc.WithInsecure()",
     "grpc.NewClient(": "grpc.Dial(",
 }
+BUILD_TIMEOUT_S = 240.0
+"""The first build compiles gRPC and the standard library, which took over 60 s on two busy cores."""
 CODEC = """package main
 
 import (
@@ -87,7 +91,8 @@ def go_client(tmp_path_factory: pytest.TempPathFactory) -> Client:
     (module / "codec.go").write_text(CODEC)
     env = environment(GO111MODULE="off", GOPATH=f"{path}:{GOCODE}", GOFLAGS="")
     run("buf", "generate", str(ROOT / "protos"), env=env, cwd=module).succeeded()
-    run("go", "build", "-o", str(path / "client"), ".", env=env, cwd=module).succeeded()
+    build = ("go", "build", "-o", str(path / "client"), ".")
+    run(*build, env=env, cwd=module, timeout_s=BUILD_TIMEOUT_S).succeeded()
     return Client(path / "client", env)
 
 
