@@ -36,7 +36,7 @@ NEWER_THAN_DEBIAN = {
     "grpc.NewClient(": "grpc.Dial(",
 }
 BUILD_TIMEOUT_S = 240.0
-"""The first build compiles gRPC and the standard library, which took over 60 s on two busy cores."""
+"""The first build compiles gRPC, too, which took over 60 s on two busy cores."""
 CODEC = """package main
 
 import (
