@@ -76,7 +76,8 @@ class Kept(SpanExporter):
         self._exporter.set_origin(resource, scope)
 
     def export(self, spans: Sequence[sdk.ReadableSpan]) -> SpanExportResult:
-        self.requests.append(self._exporter._translate_data(spans))
+        encoded = self._exporter._translate_data(spans)
+        self.requests.append(ExportTraceServiceRequest.FromString(encoded))
         return SpanExportResult.SUCCESS
 
     def shutdown(self) -> None:
