@@ -103,13 +103,18 @@ class AttemptSpan:
         self.traceparent = traceparent
 
     @property
+    def current_span(self) -> Span:
+        """The span that is current while the handler runs."""
+        return self._span
+
+    @property
     def span_context(self) -> SpanContext:
         """As OpenTelemetry has it."""
-        return self._span.get_span_context()
+        return self.current_span.get_span_context()
 
     def run(self, run: Callable[[], T]) -> T:
         """Calls `run` with the span as the current one, in a context of its own."""
-        otel_context.attach(Context({_SPAN: self._span}))
+        otel_context.attach(Context({_SPAN: self.current_span}))
         return run()
 
     def on_item(self) -> None:
@@ -129,18 +134,18 @@ class SampledAttempt(AttemptSpan):
     _items: ItemEvents | None = None
 
     def on_item(self) -> None:
-        self._items = add_item(self._span, self._items)
+        self._items = add_item(self.current_span, self._items)
 
     def failed(self, error: BaseException) -> None:
         kind = type(error)
-        self._span.set_attribute("error.type", f"{kind.__module__}.{kind.__qualname__}")
+        self.current_span.set_attribute("error.type", f"{kind.__module__}.{kind.__qualname__}")
 
     def on_end(self, code: int | None, stopped: str | None = None) -> None:
         name = "" if code is None else _CODES.get(code, "UNKNOWN")
         attributes = {STATUS_CODE: name} if code else {}
         if stopped is not None:
             attributes[STOPPED] = stopped
-        end_span(self._span, self._items, name, attributes)
+        end_span(self.current_span, self._items, name, attributes)
 
 
 class Attempts:

@@ -27,7 +27,7 @@ from forebay_backends.telemetry.providers import Provider
 from forebay_backends.telemetry.span_encoding import SpanEncoder
 from forebay_backends.telemetry.span_maker import SpanMaker
 from forebay_backends.telemetry.span_shapes import Attributes, Shape
-from forebay_backends.telemetry.trace_context import OwnContext, ParentContext, child_context
+from forebay_backends.telemetry.trace_context import OwnContext, ParentContext
 
 
 class LightSpans(SpanMaker):
@@ -53,25 +53,6 @@ class LightSpans(SpanMaker):
     def are_taken(self) -> bool:
         """Whether the provider takes light spans; else the SDK's are made."""
         return self._provider.takes_light_spans
-
-    def start(
-        self,
-        shape: Shape,
-        parent: ParentContext | None,
-        attributes: Attributes,
-        links: Sequence[Link] = (),
-        *,
-        drawn: int | None = None,
-        is_sampled: bool = False,
-    ) -> Span:
-        if not self.are_taken:
-            return super().start(
-                shape, parent, attributes, links, drawn=drawn, is_sampled=is_sampled
-            )
-        traceparent = self.new_context(parent, drawn, is_sampled=is_sampled)
-        if traceparent.endswith("01"):
-            return LightSpan(self, shape, traceparent, parent, attributes, links)
-        return NonRecordingSpan(child_context(traceparent, parent).span_context)
 
     def new_context(
         self, parent: ParentContext | None, drawn: int | None, *, is_sampled: bool = False
@@ -104,9 +85,6 @@ class LightSpans(SpanMaker):
             shape, trace_id, span_id, parent, begun_ns, ended_ns, attributes, links, failed=failed
         )
         self._on_end(encoded)
-
-    def context(self, span: Span) -> ParentContext:
-        return span if type(span) is LightSpan else super().context(span)
 
     def grown(
         self,

@@ -98,7 +98,7 @@ class Guard:
                 return await handler.serve(context)
             except asyncio.CancelledError:
                 why = open_rpcs.take_back(task)
-                if why is None or context.code is not None:  # else the status is on its way
+                if why is None or context.code is not None:  # or the status is on its way
                     raise
                 await refuse(context, Unauthenticated(why), principal)
             finally:

@@ -46,7 +46,8 @@ class OpenRpcs(dict[Task, Principal]):
     def take_back(self, task: Task) -> str | None:
         """Takes the cancellation of a removed task back; returns why its identity ended.
 
-        None if it was not cancelled here, or otherwise, too: the caller has disconnected.
+        None if the guard did not cancel it, or if it is also cancelled because the caller has
+        disconnected.
         """
         why = self._ended.pop(task, None)
         return None if why is None or task.uncancel() > 0 else why

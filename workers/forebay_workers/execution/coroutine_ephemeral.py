@@ -18,11 +18,7 @@ from forebay_backends.ledger.frames import Stop, stop_frame
 from forebay_backends.ledger.keys import CallKey, begun_key, control_channel
 from forebay_backends.ledger.lifecycle import State
 from forebay_backends.ledger.outcome import outcome_of_error
-from forebay_backends.telemetry.call_labels import (
-    CallLabels,
-    about_call,
-    trace_of_member,
-)
+from forebay_backends.telemetry.call_labels import CallLabels, about_call, trace_of_member
 from forebay_workers.celery_hooks.request import calls_of, expiry_ms
 from forebay_workers.coroutines.call import CoroutineCall
 from forebay_workers.coroutines.event_loop import each

@@ -20,11 +20,7 @@ from forebay_backends.ledger.keys import CallKey, begun_key
 from forebay_backends.ledger.outcome import outcome_of_error
 from forebay_backends.settings import Settings
 from forebay_backends.signing.keyring import Keyring, SignatureError
-from forebay_backends.telemetry.call_labels import (
-    CallLabels,
-    about_call,
-    trace_of_member,
-)
+from forebay_backends.telemetry.call_labels import CallLabels, about_call, trace_of_member
 from forebay_workers.celery_hooks.request import about_calls, calls_of, expiry_ms
 from forebay_workers.execution.run_time_limit import limited, run_limit_s
 from forebay_workers.handler.context import CallContext

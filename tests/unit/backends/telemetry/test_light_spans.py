@@ -37,7 +37,6 @@ from forebay_backends.telemetry.light_span_exporter import LightSpanExporter
 from forebay_backends.telemetry.light_spans import LightSpan
 from forebay_backends.telemetry.providers import Provider
 from forebay_backends.telemetry.rpc_span import RpcSpan
-from forebay_backends.telemetry.span_maker import SpanMaker
 from forebay_backends.telemetry.span_shapes import (
     Shape,
     consumer_shape,
@@ -91,10 +90,6 @@ class Traced:
         self.provider = Provider("forebay-test", [exporter])
         self.tracing = Tracing(self.provider)
 
-    @property
-    def spans(self) -> SpanMaker:
-        return self.tracing._spans
-
 
 @pytest.fixture
 def kept() -> Kept:
@@ -126,7 +121,9 @@ def make(
     parent: TraceContext | None = None,
     links: Sequence[Link] = (),
 ) -> Span:
-    return traced.spans.start(shape, parent, {CALL: "order-17", "forebay.attempt": 2}, links)
+    attributes = {CALL: "order-17", "forebay.attempt": 2}
+    attempts = traced.tracing._attempts
+    return attempts.start(shape, parent, attributes, links, is_sampled=False).current_span
 
 
 @pytest.mark.parametrize("shape", SHAPES, ids=lambda shape: shape.name)
