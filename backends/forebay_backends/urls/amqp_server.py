@@ -45,6 +45,11 @@ class AmqpServer:
     options: AmqpOptions = field(default_factory=AmqpOptions)
 
     @property
+    def hosts(self) -> tuple[tuple[str, int], ...]:
+        """Host and port of each node."""
+        return tuple((node.host, node.port) for node in self.nodes)
+
+    @property
     def kombu_url(self) -> str:
         """The URL in kombu's and Celery's form; TLS and options are passed separately."""
         return ";".join(

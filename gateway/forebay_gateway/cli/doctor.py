@@ -22,6 +22,7 @@ from forebay_backends.ledger.presence import WorkerPresence, live_workers
 from forebay_backends.ledger.server_check import read_server_info, url_problem
 from forebay_backends.settings import CeleryApplication, Settings
 from forebay_backends.urls import AmqpServer, RedisServer, redacted
+from forebay_gateway.cli.backend_tls import refused_certificate, verification_fix
 from forebay_gateway.cli.certificate_checks import certificate_findings
 from forebay_gateway.cli.end_task_checks import end_task_findings
 from forebay_gateway.cli.finding import Finding
@@ -39,6 +40,7 @@ from forebay_gateway.plain.brokers.base import PlainResults
 from forebay_gateway.plain.brokers.choice import make_results
 from forebay_gateway.server.methods import applications_of, needs_main_broker
 
+_SILENT = "does not answer"
 _BACKENDS = ("ledger", "broker", "result backend")
 _OTHER_SETTINGS = "if the gateway has other settings than these, name its file in FOREBAY_CONFIG"
 
@@ -127,7 +129,7 @@ async def _ledger(settings: Settings) -> Finding:
         info = await read_server_info(ledger)
         await try_ledger(ledger, server)
     except BackendUnavailable as error:
-        return Finding("ledger", False, *_problem(server, error))
+        return Finding("ledger", False, *(await _problem(server, error)))
     finally:
         await ledger.close()
     description = f"{server.shown}, version {info.version or 'unknown'}, append-only file " + (
@@ -152,17 +154,20 @@ _FIXES = {
 }
 
 
-def _problem(
+async def _problem(
     server: RedisServer | AmqpServer,
     error: BackendUnavailable,
     setting: str = "FOREBAY_LEDGER_URL",
 ) -> tuple[str, str]:
     """Why the server can't be used, and how to fix that."""
     state = error.message.removeprefix("the ledger ").removeprefix("the broker ")
+    refused = await refused_certificate(server, setting) if state == _SILENT else None
+    if refused is not None:
+        return refused
     description = f"{server.shown} {state}: {redacted(str(error.__cause__))}"
     is_ledger = setting == "FOREBAY_LEDGER_URL"
     fix = (
-        _tls_fix(error, setting)
+        verification_fix(error, setting)
         or fix_of(error.__cause__)
         or _acl_fix(server, error, is_ledger=is_ledger)
     )
@@ -177,15 +182,6 @@ def _problem(
             "start `forebay up`, or set FOREBAY_LEDGER_URL to a Redis or Valkey that runs",
         )
     return description, f"start it, or set {setting} to one that runs"
-
-
-def _tls_fix(error: BackendUnavailable, setting: str) -> str | None:
-    """For a certificate that can't be verified; `setting` is that of the URL."""
-    if "certificate verify failed" not in str(error.__cause__):
-        return None
-    application, dot, _ = setting.rpartition(".")
-    tls_ca = f"{application}.tls_ca" if dot else "FOREBAY_TLS_CA"
-    return f"set {tls_ca} to the file of its CA, and name the host as its certificate does"
 
 
 def _acl_fix(
@@ -212,7 +208,7 @@ async def _broker(
             return wrong
         await _try_broker(where, queues, remote_control=remote_control)
     except BackendUnavailable as error:
-        return Finding(subject, False, *_problem(where, error, setting))
+        return Finding(subject, False, *(await _problem(where, error, setting)))
     return Finding(subject, True, f"{where.shown}{note}")
 
 
@@ -270,10 +266,13 @@ async def _result_backend(application: CeleryApplication, server: PlainResults) 
         await server.ping()
     except BackendUnavailable as error:
         setting = application.setting("result_url")
-        fix = _tls_fix(error, setting) or (
+        refused = None if where is None else await refused_certificate(where, setting)
+        if refused is not None:
+            return Finding(subject, False, *refused)
+        fix = verification_fix(error, setting) or (
             f"start it, or set {setting} to the application's result_backend"
         )
-        return Finding(subject, False, f"{shown} does not answer: {error.__cause__}", fix)
+        return Finding(subject, False, f"{shown} {_SILENT}: {error.__cause__}", fix)
     finally:
         await server.close()
     return Finding(subject, True, shown)

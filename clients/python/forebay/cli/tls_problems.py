@@ -29,6 +29,16 @@ def tls_problem(address: str, target: Target) -> str | None:
         return None
 
 
+def alert(error: OSError) -> str | None:
+    """The alert with which the other side ended TLS, as `unknown ca`; None for other errors.
+
+    Source: RFC 8446, section 6.
+    """
+    if not isinstance(error, ssl.SSLError):
+        return None
+    return _reason(error).partition(_ALERT)[2] or None
+
+
 def shown_certificate(address: str) -> bytes | None:
     """The certificate that the server shows, unverified, in DER; None without TLS."""
     try:
@@ -80,7 +90,7 @@ def _refusal(secure: ssl.SSLSocket, target: Target) -> str | None:
     except TimeoutError:
         return None
     except OSError as error:
-        if isinstance(error, ssl.SSLError) and _ALERT in _reason(error):
+        if isinstance(error, ssl.SSLError) and alert(error):
             return _failed(error, target)
     if target.certificate is None:
         return "it ends the connection; it may require a client certificate, by --cert and --key"
@@ -103,11 +113,12 @@ def _failed(error: ssl.SSLError, target: Target) -> str:
     reason = _reason(error)
     if reason in _NO_TLS:
         return "it does not speak TLS; give --insecure for plain text"
-    if _ALERT not in reason:
+    said = alert(error)
+    if said is None:
         return f"the TLS handshake failed: {reason or error}"
     if target.certificate is None:
         return "it requires a client certificate; give --cert and --key"
-    return f"it refused the client certificate: {reason.partition(_ALERT)[2]}"
+    return f"it refused the client certificate: {said}"
 
 
 def _reason(error: ssl.SSLError) -> str:
