@@ -6,6 +6,8 @@ import ast
 from collections import defaultdict
 from pathlib import Path
 
+from tests.syntax import syntax_tree
+
 ROOT = Path(__file__).parents[2]
 SOURCES = ("clients/python", "backends", "gateway", "workers")
 
@@ -33,7 +35,7 @@ def test_no_constant_is_defined_twice() -> None:
         for path in (ROOT / source).rglob("*.py"):
             if "_pb2" in path.name or "template" in path.parts:
                 continue
-            for node in ast.parse(path.read_text()).body:
+            for node in syntax_tree(path.read_text()).body:
                 if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name):
                     name = node.targets[0].id.lstrip("_")
                     value = ast.unparse(node.value)

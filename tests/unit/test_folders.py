@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.syntax import syntax_tree
+
 ROOT = Path(__file__).parents[2]
 UNIT = Path(__file__).parent
 PACKAGES = {
@@ -49,7 +51,7 @@ ALL = {
 
 def named_in_docstring(package: Path) -> set[str]:
     """What the package's docstring names as `folder/` or `module.py`."""
-    docstring = ast.get_docstring(ast.parse((package / "__init__.py").read_text())) or ""
+    docstring = ast.get_docstring(syntax_tree((package / "__init__.py").read_text())) or ""
     return set(re.findall(r"`([\w/]+(?:/|\.py))`", docstring))
 
 
@@ -90,7 +92,7 @@ def test_a_folder_of_unit_tests_exists_in_what_it_tests(folder: str) -> None:
 def imported_folders(test: Path, source: Path) -> set[Path]:
     """The folders of the modules that the test imports from the source folder."""
     found = set()
-    for node in ast.walk(ast.parse(test.read_text())):
+    for node in ast.walk(syntax_tree(test.read_text())):
         if isinstance(node, ast.ImportFrom) and node.module is not None:
             for alias in node.names:
                 path = source.joinpath(*node.module.split("."), alias.name)

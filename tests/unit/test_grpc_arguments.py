@@ -11,6 +11,8 @@ from pathlib import Path
 import pytest
 from grpc._cython import cygrpc
 
+from tests.syntax import syntax_tree
+
 ROOT = Path(__file__).parents[2]
 FOLDERS = ("clients/python", "backends", "gateway", "workers", "examples", "bench", "tests")
 _NAME = re.compile(r"grpc\.[a-z0-9_.]+")
@@ -18,7 +20,7 @@ _NAME = re.compile(r"grpc\.[a-z0-9_.]+")
 
 def arguments(source: str) -> Iterator[str]:
     """The names in pairs of a name and a value, such as ("grpc.so_reuseport", 1)."""
-    for node in ast.walk(ast.parse(source)):
+    for node in ast.walk(syntax_tree(source)):
         match node:
             case ast.Tuple(elts=[ast.Constant(value=str(name)), _]) if _NAME.fullmatch(name):
                 yield name

@@ -12,6 +12,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.syntax import syntax_tree
+
 ROOT = Path(__file__).parents[2]
 SOURCES = ("clients/python", "backends", "gateway", "workers")
 
@@ -76,7 +78,7 @@ MODULES = {name: path for name, path in modules().items() if name.startswith("fo
 
 def imports(name: str) -> Iterator[str]:
     """The modules of ours that the module imports, at any place in it."""
-    for node in ast.walk(ast.parse(MODULES[name].read_text())):
+    for node in ast.walk(syntax_tree(MODULES[name].read_text())):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names if alias.name in MODULES)
         elif isinstance(node, ast.ImportFrom) and node.module is not None:
