@@ -25,7 +25,7 @@ local function begun()
 end
 if r.state == 'RUNNING' and r.attempt == attempt and r.begin_token == token then return begun() end
 local why = refusal(r, attempt, 'begin') or (taken(r, worker) and 'TAKEN')
-if why then return {why} end
+if why then return refuse(call, why) end
 local was_due = due_at(r)
 local call_deadline, run_until = number(r.deadline), now + number(r.run_limit_ms)
 local limited = run_until > now and (call_deadline == 0 or call_deadline > run_until)

@@ -9,7 +9,7 @@ local why = refusal(r, attempt, 'emit') or (expire_if_overdue(call, r) and 'EXPI
   or (ordinal > number(r.item_count) and 'GAP')
 if why then
   refuse_message('items', call, item, size)
-  return {why}
+  return refuse(call, why)
 end
 end_credit_wait(call, r)
 store_item(call, r, ordinal, item, announce_above, size)

@@ -5,7 +5,7 @@ local call, attempt, field, word, payload = ARGV[1], ARGV[2], ARGV[3], ARGV[4], 
 
 local r = read(call, {'state', 'attempt', 'deadline', unpack(WATCH_FIELDS)})
 local why = refusal(r, attempt, 'emit') or (expire_if_overdue(call, r) and 'EXPIRED')
-if why then return {why} end
+if why then return refuse(call, why) end
 redis.call('HSET', key('call', call), field, payload)
 publish_or_abandon(call, r, word .. ' ' .. call .. '\n' .. payload)
 return {'OK'}

@@ -7,7 +7,7 @@ local call, attempt = ARGV[1], ARGV[2]
 review(call)
 local r = read(call, FLOW_FIELDS)
 local why = refusal(r, attempt, 'emit')
-if why then return {why} end
+if why then return refuse(call, why) end
 if not r.credit_wait_since and count_live_watchers(r) > 0 then
   redis.call('HSET', key('call', call), 'credit_wait_since', now_ms())
 end

@@ -7,8 +7,8 @@ local call, attempt, worker = ARGV[1], ARGV[2], ARGV[3]
 
 local r = read(call, {'state', 'attempt', 'worker'})
 local why = refusal(r, attempt, 'lapse')
-if why then return {why} end
-if r.worker and r.worker ~= worker then return {'TAKEN'} end
+if why then return refuse(call, why) end
+if r.worker and r.worker ~= worker then return refuse(call, 'TAKEN') end
 lapse(call)
 schedule(call)
 return {'OK', unpack(lapses)}

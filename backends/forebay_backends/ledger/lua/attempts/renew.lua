@@ -18,6 +18,6 @@ for i = 1, #claims, 2 do
     mark_claimed(call, r)
     schedule(call, r)
   end
-  replies[#replies + 1] = why or 'OK'
+  replies[#replies + 1] = why and refuse(call, why)[1] or 'OK'
 end
 return replies

@@ -5,7 +5,7 @@
 local call = ARGV[1]
 
 local r = read(call, {'state', 'worker', 'attached'})
-if not r.state then return {'UNKNOWN'} end
-if r.worker or r.attached or not active(r.state) then return {r.state} end
+if not r.state then return refuse(call, 'UNKNOWN') end
+if r.worker or r.attached or not active(r.state) then return refuse(call, r.state) end
 drop(call)
 return {'OK'}

@@ -4,5 +4,6 @@
 local call, event, reason, outcome = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
 
 local state = read(call, {'state'}).state
-if not state then return {'UNKNOWN'} end
-return {settle(call, event, reason, outcome) and 'OK' or state}
+if not state then return refuse(call, 'UNKNOWN') end
+if not settle(call, event, reason, outcome) then return refuse(call, state) end
+return {'OK'}

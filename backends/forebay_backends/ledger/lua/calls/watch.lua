@@ -6,7 +6,7 @@
 local call, channel, lease_ms, attach = ARGV[1], ARGV[2], ARGV[3], ARGV[4] == '1'
 
 local watched = read(call, {'state', 'watchers'})
-if not watched.state then return {'UNKNOWN'} end
+if not watched.state then return refuse(call, 'UNKNOWN') end
 add_watcher(call, watched, channel, now_ms() + lease_ms)
 redis.call('HDEL', key('call', call), 'abandoned_at')
 if attach then redis.call('HSET', key('call', call), 'attached', 1) end

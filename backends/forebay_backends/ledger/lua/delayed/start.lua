@@ -6,9 +6,9 @@ local call, list, message, held = ARGV[1], ARGV[2], ARGV[3], ARGV[4] == '1'
 
 local r = read(call, {'state', 'attempt', 'queue', 'queue_wait_ms', 'start_at'})
 local why = refusal(r, r.attempt, 'start')
-if why then return {why} end
+if why then return refuse(call, why) end
 local now = now_ms()
-if number(r.start_at) > now then return {r.state} end
+if number(r.start_at) > now then return refuse(call, r.state) end
 end_delay(call)
 -- A message that is yet to be sent counts as lost until `mark_resent`: its gateway may die.
 enter_queue(call, r, 'start', (held or list ~= '') and now or 0)

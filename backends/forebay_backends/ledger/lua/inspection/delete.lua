@@ -4,7 +4,7 @@
 local call = ARGV[1]
 
 local state = read(call, {'state'}).state
-if not state then return {'UNKNOWN'} end
-if active(state) then return {state} end
+if not state then return refuse(call, 'UNKNOWN') end
+if active(state) then return refuse(call, state) end
 drop(call)
 return {'OK'}

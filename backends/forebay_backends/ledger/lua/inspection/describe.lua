@@ -13,7 +13,7 @@ local fields = {
   'request_count', 'request_bytes', 'priority', 'outcome', 'earlier_attempts',
 }
 local r = read(call, fields)
-if not r.state then return {'UNKNOWN'} end
+if not r.state then return refuse(call, 'UNKNOWN') end
 r.request_count = r.request_count or '1'  -- only a stream of requests is counted
 local reply = {'OK', tostring(now_ms())}
 for _, field in ipairs(fields) do reply[#reply + 1] = r[field] or '' end

@@ -8,7 +8,7 @@ review(call)
 local r = read(call, {
   'state', 'method', 'trimmed_items', 'item_count', 'item_bytes', 'observed', 'outcome',
 })
-if not r.state then return {'UNKNOWN'} end
+if not r.state then return refuse(call, 'UNKNOWN') end
 if active(r.state) then
   redis.call('SADD', key('observers', call), channel)
   redis.call('PEXPIRE', key('observers', call), lease_ms)

@@ -1,5 +1,12 @@
 -- The checks at the start of an operation, and the notices to handlers.
 
+-- The reply that refuses an operation on the call. A server that a failover made a replica may lack
+-- the latest changes, so that its reason is wrong: it fails here, at a write that changes nothing.
+local function refuse(call, why)
+  redis.call('HDEL', key('call', call), '')
+  return {why}
+end
+
 -- Why the event is refused for this attempt; nil if it is not.
 local function refusal(r, attempt, event)
   if not r.state then return 'UNKNOWN' end

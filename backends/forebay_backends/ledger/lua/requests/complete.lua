@@ -11,9 +11,9 @@ local r = read(call, {
   'control_channel',
 })
 local why = refusal(r, r.attempt, 'complete')
-if why then return {why} end
+if why then return refuse(call, why) end
 if not accepts_requests(r) then return {'OK'} end  -- a retry, after a lost reply
-if count ~= '' and number(r.request_count) ~= tonumber(count) then return {'GAP'} end
+if count ~= '' and number(r.request_count) ~= tonumber(count) then return refuse(call, 'GAP') end
 if requests_end ~= '' then redis.call('HSET', key('call', call), 'requests_end', requests_end) end
 if r.live_requests then
   redis.call('HSET', key('call', call), 'live_requests', 'complete')

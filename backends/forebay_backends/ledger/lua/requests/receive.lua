@@ -23,7 +23,7 @@ end
 if not why and bytes - number(r.trimmed_request_bytes) > limit then why = 'TOO_LARGE' end
 if why then
   refuse_message('inputs', call, request, size)
-  return {why}
+  return refuse(call, why)
 end
 add('inputs', call, ordinal, request, size)
 redis.call('HSET', key('call', call), 'request_count', ordinal + 1, 'request_bytes', bytes)

@@ -12,15 +12,15 @@ local r = read(call, {
   unpack(RERUN_FIELDS)
 })
 local why = refusal(r, attempt, 'emit') or (expire_if_overdue(call, r) and 'EXPIRED')
-if why then return {why} end
+if why then return refuse(call, why) end
 local count, open = number(r.request_count), r.live_requests == 'open'
 local record, stream = key('call', call), key('inputs', call)
-if first > count then return {'GAP'} end
+if first > count then return refuse(call, 'GAP') end
 local reply, size = {'OK', open and '-1' or tostring(count), r.requests_end or ''}, 0
 for ordinal = first, math.min(count, first + most) - 1 do
   local id = (ordinal + 1) .. '-0'
   local entry = redis.call('XRANGE', stream, id, id)[1]
-  if not entry then return {'GAP'} end
+  if not entry then return refuse(call, 'GAP') end
   size = size + #entry[2][2]
   if ordinal > first and size > most_bytes then break end
   reply[#reply + 1] = entry[2][2]
