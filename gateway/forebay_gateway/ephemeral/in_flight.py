@@ -20,6 +20,11 @@ from forebay_gateway.rpc.large_sends import LARGE_ABOVE_BYTES
 if TYPE_CHECKING:
     from forebay_backends.telemetry.rpc_span import RpcSpan
 
+_DOUBT_S = LEASE_S / 3
+"""A worker reports a message a second or two after it took it."""
+_CHECKED_S = LEASE_S - _DOUBT_S
+"""Batches that no worker has reported for so long are checked."""
+
 
 class EphemeralCall(QueueEntry):
     """One ephemeral call; times are seconds of the monotonic clock. `submit` sends it."""
@@ -93,6 +98,8 @@ class Batch:
         """From when on, by the ledger's clock, none of the calls begins."""
         self.worker: str | None = None
         """The worker that last sent a heartbeat for the batch."""
+        self.missed_since: float | None = None
+        """Since when each check has found that its message must be lost; None: it did not."""
         for call in calls:
             call.batch = self
 
@@ -141,7 +148,7 @@ class InFlight:
         call = self._calls.get(call_id)
         if call is not None and call.batch is not None:
             batch = call.batch
-            batch.last_seen_at = now
+            batch.last_seen_at, batch.missed_since = now, None
             key = batch.queue, batch.priority
             newest = self._newest_claimed_sent.get(key, 0.0)
             self._newest_claimed_sent[key] = max(batch.sent_at, newest)
@@ -162,16 +169,26 @@ class InFlight:
         return True
 
     def stale_queues(self, now: float) -> set[str]:
-        """The queues of batches that no worker has reported for `LEASE_S`."""
-        return {one.queue for one in self._batches.values() if _is_stale(one, now)}
+        """The queues of batches that may be lost, unless a worker reports them soon."""
+        return {one.queue for one in self._batches.values() if _silent_s(one, now) >= _CHECKED_S}
 
     def lost(self, queue: str, depth: int, now: float) -> list[Batch]:
-        """The lost batches of a queue that holds `depth` messages."""
+        """The lost batches of a queue that holds `depth` messages; to be called every second.
+
+        A message that is missed may have been taken just now, by a worker that has yet to report
+        it. So it counts as lost when it was missed for `_DOUBT_S`.
+        """
         sent = [one for one in self._batches.values() if one.queue == queue]
-        stale = [self._unclaimed(one) for one in sent if _is_stale(one, now)]
-        backlog = QueueBacklog(sum(one.worker is None for one in sent), tuple(stale))
-        lost = (*certainly_lost(backlog), *probably_lost(backlog, depth))
-        return [self._batches[one.call.task_id] for one in lost]
+        old = [self._unclaimed(one) for one in sent if _silent_s(one, now) >= _CHECKED_S]
+        backlog = QueueBacklog(sum(one.worker is None for one in sent), tuple(old))
+        missed = (*certainly_lost(backlog), *probably_lost(backlog, depth))
+        names = {one.call.task_id for one in missed}
+        for one in sent:
+            if one.id not in names:
+                one.missed_since = None
+            elif one.missed_since is None:
+                one.missed_since = now
+        return [one for one in sent if _is_lost(one, now)]
 
     def _unclaimed(self, batch: Batch) -> UnclaimedCall:
         """The batch as `lost_calls` takes it. A sending time of 0: its worker has vanished."""
@@ -187,5 +204,12 @@ class InFlight:
         )
 
 
-def _is_stale(batch: Batch, now: float) -> bool:
-    return now - batch.last_seen_at >= LEASE_S
+def _silent_s(batch: Batch, now: float) -> float:
+    """How long ago the batch was sent, or a worker last reported it."""
+    return now - batch.last_seen_at
+
+
+def _is_lost(batch: Batch, now: float) -> bool:
+    if batch.missed_since is None or _silent_s(batch, now) < LEASE_S:
+        return False
+    return batch.worker is not None or now - batch.missed_since >= _DOUBT_S

@@ -42,6 +42,12 @@ class Sending:
         return batch
 
     def lost(self, at: float, depth: int = 0) -> list[str]:
+        """The lost batches after checks each second, in which the queue had the same depth."""
+        for before in (5, 4, 3, 2, 1):
+            self.check(at - before, depth)
+        return self.check(at, depth)
+
+    def check(self, at: float, depth: int) -> list[str]:
         return [batch.id for batch in self.in_flight.lost(QUEUE, depth, START + at)]
 
     def heartbeat(self, call_id: str, at: float, *, running: bool = True) -> bool:
@@ -55,7 +61,7 @@ async def sending() -> Sending:
 
 async def test_a_batch_that_was_just_sent_is_not_lost(sending: Sending) -> None:
     sending.send("a", at=0.0)
-    assert sending.in_flight.stale_queues(START + LEASE_S - 1) == set()
+    assert sending.in_flight.stale_queues(START + LEASE_S / 2) == set()
     assert sending.lost(LEASE_S - 1) == []
 
 
@@ -64,6 +70,25 @@ async def test_a_stale_batch_is_lost_where_its_queue_is_empty(sending: Sending) 
     assert sending.in_flight.stale_queues(START + LATER) == {QUEUE}
     assert sending.lost(LATER) == ["a b"]
     assert sending.lost(LATER, depth=1) == []
+
+
+async def test_a_batch_that_was_taken_after_a_long_wait_is_not_lost(sending: Sending) -> None:
+    """Its worker has yet to report it, so the queue seems to lack a message."""
+    sending.send("a", at=0.0)
+    assert sending.lost(LATER, depth=1) == []
+    assert sending.check(LATER + 1, depth=0) == []
+    assert sending.check(LATER + 2, depth=0) == []
+    assert sending.heartbeat("a", at=LATER + 2)
+    assert sending.lost(LATER + 9, depth=0) == []
+
+
+async def test_a_batch_that_nobody_reports_after_it_left_the_queue_is_lost(
+    sending: Sending,
+) -> None:
+    sending.send("a", at=0.0)
+    assert sending.lost(LATER, depth=1) == []
+    assert [sending.check(LATER + late, depth=0) for late in range(1, 6)] == [[]] * 5
+    assert sending.check(LATER + 6, depth=0) == ["a"]
 
 
 async def test_the_oldest_stale_batches_are_lost_where_the_queue_has_fewer_messages(
