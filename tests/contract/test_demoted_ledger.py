@@ -36,7 +36,15 @@ from forebay_backends.ledger.operations.delayed import start
 from forebay_backends.ledger.operations.held import send_held
 from forebay_backends.ledger.operations.inspection import delete, describe, observe
 from forebay_backends.ledger.operations.requests import complete, receive, take_requests
-from tests.contract.records import NOBODY, OTHER_WORKER, WORKER, accepted, new_key, running
+from tests.contract.records import (
+    NOBODY,
+    OTHER_WORKER,
+    WORKER,
+    Record,
+    accepted,
+    new_key,
+    running,
+)
 from tests.harness import redis_server
 
 OPERATIONS: tuple[Callable[[CallKey], Operation[Any]], ...] = (
@@ -108,35 +116,24 @@ def test_it_does_not_say_that_a_call_is_unknown(
 
 
 @pytest.mark.parametrize(
-    "operation",
+    ("state", "operation"),
     [
-        pytest.param(lambda call: claim(call, 2, WORKER), id="claim of the next attempt"),
-        pytest.param(lambda call: begin(call, 2, WORKER, NOBODY), id="begin of the next attempt"),
-        pytest.param(lambda call: finish(call, 1, Event.FAIL, "", b""), id="finish"),
-        pytest.param(lambda call: emit(call, 1, 0, b"item"), id="emit"),
-        pytest.param(lambda call: delete(call), id="delete"),
+        pytest.param(accepted, lambda call: claim(call, 2, WORKER), id="next claim"),
+        pytest.param(accepted, lambda call: begin(call, 2, WORKER, NOBODY), id="next begin"),
+        pytest.param(accepted, lambda call: finish(call, 1, Event.FAIL, "", b""), id="finish"),
+        pytest.param(accepted, lambda call: emit(call, 1, 0, b"item"), id="emit"),
+        pytest.param(accepted, lambda call: delete(call), id="delete"),
+        pytest.param(running, lambda call: claim(call, 1, OTHER_WORKER), id="other claim"),
+        pytest.param(running, lambda call: release(call, 1, OTHER_WORKER), id="other release"),
+        pytest.param(running, lambda call: emit(call, 1, 5, b"item"), id="emit with a gap"),
+        pytest.param(running, lambda call: discard(call), id="discard"),
     ],
 )
-def test_it_refuses_nothing_for_the_state_that_a_queued_call_had(
-    ledger: BlockingLedger, operation: Callable[[CallKey], Operation[Any]]
+def test_it_refuses_nothing_for_the_state_that_a_call_had(
+    ledger: BlockingLedger,
+    state: Callable[[BlockingLedger], Record],
+    operation: Callable[[CallKey], Operation[Any]],
 ) -> None:
-    record = accepted(ledger)
-    with demoted(ledger), pytest.raises(BackendUnavailable, match="read-only, a replica"):
-        ledger.run(operation(record.call))
-
-
-@pytest.mark.parametrize(
-    "operation",
-    [
-        pytest.param(lambda call: claim(call, 1, OTHER_WORKER), id="another worker's claim"),
-        pytest.param(lambda call: release(call, 1, OTHER_WORKER), id="another worker's release"),
-        pytest.param(lambda call: emit(call, 1, 5, b"item"), id="an item after missing ones"),
-        pytest.param(lambda call: discard(call), id="discard"),
-    ],
-)
-def test_it_refuses_nothing_for_the_state_that_a_running_call_had(
-    ledger: BlockingLedger, operation: Callable[[CallKey], Operation[Any]]
-) -> None:
-    record = running(ledger)
+    record = state(ledger)
     with demoted(ledger), pytest.raises(BackendUnavailable, match="read-only, a replica"):
         ledger.run(operation(record.call))
