@@ -139,8 +139,7 @@ def test_an_application_has_certificates_of_its_own(tls: Site, tmp_path: Path) -
         "FOREBAY_ROUTES": str(tmp_path / "routes.toml"),
         # The main ones are another CA's, so that they don't help.
         "FOREBAY_TLS_CA": str(tls.others.ca),
-        "FOREBAY_TLS_CERTIFICATE": str(tls.stranger.certificate),
-        "FOREBAY_TLS_KEY": str(tls.stranger.key),
+        **_as_stranger(tls),
         **{f"FOREBAY_APPLICATIONS__SHOP__{name}": value for name, value in own.items()},
     }
     found = doctor(variables)
@@ -255,10 +254,7 @@ def test_rabbitmq_with_tls_and_client_certificates(tls: Site) -> None:
         for change, expected in (
             ({"FOREBAY_TLS_CA": str(tls.others.ca)}, "certificate verify failed"),
             ({"FOREBAY_BROKER_URL": node.tls_url("127.0.0.1", "redis")}, "IP address mismatch"),
-            (
-                _as_stranger(tls),
-                "refuses the client certificate: TLS alert `unknown ca`",
-            ),
+            (_as_stranger(tls), "refuses the client certificate: TLS alert `unknown ca`"),
         ):
             output = doctor({**right, **change})
             assert "problem broker: amqps://" in output
