@@ -63,10 +63,12 @@ class Plan:
     """The tokens of a load whose calls have one each."""
     others: int
     """The tokens of the other callers, in the last measurement."""
+    floods: int
+    """The rounds of the last measurement: a flood lasts 0.3 s, so a p99 is of some 300 calls."""
 
 
-FULL = Plan(7, tokens=500, calls=costs.FULL, new_tokens=MOST_TOKENS + 2000, others=1000)
-QUICK = Plan(1, tokens=100, calls=costs.QUICK, new_tokens=5000, others=200)
+FULL = Plan(7, tokens=500, calls=costs.FULL, new_tokens=MOST_TOKENS + 2000, others=1000, floods=21)
+QUICK = Plan(1, tokens=100, calls=costs.QUICK, new_tokens=5000, others=200, floods=1)
 
 
 def measure(_: Stage, plan: Plan) -> Iterator[Figure]:
@@ -197,7 +199,7 @@ def _beside_others(plan: Plan) -> Iterator[Figure]:
         beside = partial(_p99_ms, address, key, folder)
         known = provider.token()
         found = interleave(
-            plan.rounds,
+            plan.floods,
             {
                 "good": lambda: beside([known] * plan.others),
                 "unknown": lambda: beside(_of_unknown_keys(provider, plan.others)),
