@@ -14,8 +14,6 @@ from rich.console import Console
 from bench import machine, measures, record, report, systems
 from bench.rounds import Chart, Figure
 
-COMMAND = "make bench"
-
 
 @click.command()
 @click.argument("rows", nargs=-1, type=int, metavar="[ROW]...")
@@ -24,7 +22,8 @@ COMMAND = "make bench"
 def main(rows: tuple[int, ...], quick: bool, name: str | None) -> None:
     """Measure Forebay against its rivals, all on this machine: these rows, or all.
 
-    Some rows alone are written only to a file that is named.
+    Some rows alone are written only to a file that is named. The table and the pictures stay those
+    of all rows.
     """
     signal.signal(signal.SIGTERM, _end)
     console = Console()
@@ -40,7 +39,7 @@ def main(rows: tuple[int, ...], quick: bool, name: str | None) -> None:
     description = machine.describe()
     results = record.results(
         found,
-        command=COMMAND,
+        command=_command(rows),
         machine=description,
         workers=systems.WORKERS,
         seconds=time.monotonic() - begun,
@@ -49,7 +48,13 @@ def main(rows: tuple[int, ...], quick: bool, name: str | None) -> None:
     if name or not (quick or rows):
         name = name or str(description["date"])
         record.save(report.RESULTS / f"{name}.json", results)
-        report.write(report.RESULTS, name)
+        if not rows:
+            report.write(report.RESULTS, name)
+
+
+def _command(rows: tuple[int, ...]) -> str:
+    """The command that measures these figures again."""
+    return " ".join(("python -m bench", *map(str, rows))) if rows else "make bench"
 
 
 def _end(number: int, frame: object) -> NoReturn:
