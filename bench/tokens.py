@@ -64,7 +64,7 @@ class Plan:
     others: int
     """The tokens of the other callers, in the last measurement."""
     floods: int
-    """The rounds of the last measurement: a flood lasts 0.3 s, so a p99 is of some 300 calls."""
+    """The rounds of the last measurement; there are many, as each p99 is of only some 200 calls."""
 
 
 FULL = Plan(7, tokens=500, calls=costs.FULL, new_tokens=MOST_TOKENS + 2000, others=1000, floods=21)

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from forebay_backends.telemetry.rpc_span import RpcSpan
 
 _DOUBT_S = LEASE_S / 3
-"""A worker reports a message a second or two after it took it."""
+"""How long a message is missed before it counts as lost; its worker would report it sooner."""
 _CHECKED_S = LEASE_S - _DOUBT_S
 """Batches that no worker has reported for so long are checked."""
 
@@ -99,7 +99,7 @@ class Batch:
         self.worker: str | None = None
         """The worker that last sent a heartbeat for the batch."""
         self.missed_since: float | None = None
-        """Since when each check has found that its message must be lost; None: it did not."""
+        """Since when every check has missed its message; None if the last one did not."""
         for call in calls:
             call.batch = self
 
@@ -169,14 +169,14 @@ class InFlight:
         return True
 
     def stale_queues(self, now: float) -> set[str]:
-        """The queues of batches that may be lost, unless a worker reports them soon."""
+        """The queues of batches that no worker has reported for a while: `lost` checks those."""
         return {one.queue for one in self._batches.values() if _silent_s(one, now) >= _CHECKED_S}
 
     def lost(self, queue: str, depth: int, now: float) -> list[Batch]:
         """The lost batches of a queue that holds `depth` messages; to be called every second.
 
-        A message that is missed may have been taken just now, by a worker that has yet to report
-        it. So it counts as lost when it was missed for `_DOUBT_S`.
+        A worker may have taken a missed message just now, and report it in a second or two. So the
+        batch counts as lost only after `_DOUBT_S`; at once if a worker had reported it before.
         """
         sent = [one for one in self._batches.values() if one.queue == queue]
         old = [self._unclaimed(one) for one in sent if _silent_s(one, now) >= _CHECKED_S]
