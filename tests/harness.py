@@ -94,13 +94,19 @@ def environment(**variables: str) -> dict[str, str]:
 
 
 def eventually(
-    condition: Callable[[], bool], what: str, timeout_s: float = START_TIMEOUT_S
+    condition: Callable[[], bool],
+    what: str | Callable[[], str],
+    timeout_s: float = START_TIMEOUT_S,
 ) -> None:
-    """Returns when the condition holds; fails the test if it does not in time."""
+    """Returns when the condition holds; fails the test if it does not in time.
+
+    `what` names the condition. It may be a function, whose text then shows the state at the end.
+    """
     give_up = time.monotonic() + timeout_s
     while not condition():
         if time.monotonic() > give_up:
-            raise AssertionError(f"not within {timeout_s:g} s: {what}")
+            named = what() if callable(what) else what
+            raise AssertionError(f"not within {timeout_s:g} s: {named}")
         time.sleep(0.02)
 
 
@@ -153,7 +159,7 @@ class Process:
                     )
             return re.search(pattern, self.output) is not None
 
-        eventually(found, f"{pattern!r} from {self.command}:\n{self.output}", timeout_s)
+        eventually(found, lambda: f"{pattern!r} from {self.command}:\n{self.output}", timeout_s)
         match = re.search(pattern, self.output)
         assert match is not None
         return match

@@ -85,7 +85,7 @@ def proxy(name: str, gateways: Sequence[str], refused: str = "") -> Iterator[str
         configuration = folder / "proxy.json"
         configuration.write_text(write(folder, port, gateways))
         with process(*command, str(configuration), env=environment()) as running:
-            eventually(lambda: listens(port), f"{name} listens:\n{running.output}")
+            eventually(lambda: listens(port), lambda: f"{name} listens:\n{running.output}")
             yield f"127.0.0.1:{port}"
 
 

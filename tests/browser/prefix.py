@@ -43,5 +43,5 @@ def prefixed(base: str) -> Iterator[str]:
         configuration.write_text(_NGINX.format(folder=folder, port=port, base=base))
         command = (program("nginx"), "-p", str(folder), "-c", str(configuration))
         with process(*command, env=environment()) as running:
-            eventually(lambda: listens(port), f"nginx listens:\n{running.output}")
+            eventually(lambda: listens(port), lambda: f"nginx listens:\n{running.output}")
             yield f"http://127.0.0.1:{port}/ops/forebay"

@@ -16,9 +16,17 @@ from tests.faults.nemesis.excuses import CANCEL_GRACE_S
 from tests.faults.nemesis.link import Link, Links, links
 from tests.faults.nemesis.member import Member
 from tests.faults.nemesis.plans import QUEUES
-from tests.harness import environment, eventually, free_port, redis_binary, short_folder
+from tests.harness import (
+    START_TIMEOUT_S,
+    environment,
+    eventually,
+    free_port,
+    redis_binary,
+    short_folder,
+)
 from tests.rabbitmq import READY as RABBITMQ_READY
 from tests.rabbitmq import SERVER as RABBITMQ_SERVER
+from tests.rabbitmq import START_TIMEOUT_S as RABBITMQ_START_TIMEOUT_S
 from tests.rabbitmq import RabbitMQ, rabbitmq_folder
 from tests.survival.work_log import MEMBER_VARIABLE, PATH_VARIABLE
 
@@ -79,10 +87,18 @@ class Cluster:
     def start(self) -> None:
         """Starts all members; returns when they are ready."""
         servers = [name for name in self.members if name in ("redis", "rabbitmq")]
-        for names in (servers, [name for name in self.members if name not in servers]):
-            for name in names:
-                self.members[name].keep_up()
-            eventually(lambda names=names: self.ready(names), f"{names} are ready")  # type: ignore[misc]
+        self._start(servers, RABBITMQ_START_TIMEOUT_S)
+        self._start([name for name in self.members if name not in servers], START_TIMEOUT_S)
+
+    def _start(self, names: list[str], timeout_s: float) -> None:
+        for name in names:
+            self.members[name].keep_up()
+
+        def awaited() -> str:
+            late = [self.members[name] for name in names if not self.members[name].ready]
+            return "\n".join(f"{one.name} is ready:\n{one.output}" for one in late)
+
+        eventually(lambda: self.ready(names), awaited, timeout_s)
 
     def ready(self, names: list[str] | None = None) -> bool:
         """Whether the given members, by default all, are ready."""
