@@ -169,6 +169,9 @@ class EphemeralCalls:
         await run_periodically(CALL_CHECK_INTERVAL_S, self._check, _log, name)
 
     async def _check(self) -> None:
+        if not self._fleet.health.is_healthy:
+            self._in_flight.forget_misses()
+            return
         for queue in self._in_flight.stale_queues(time.monotonic()):
             depth = await self._broker.depth(queue)
             for batch in self._in_flight.lost(queue, depth, time.monotonic()):

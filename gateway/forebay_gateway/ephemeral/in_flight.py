@@ -12,18 +12,19 @@ from forebay.v1 import call_pb2
 from forebay_backends.ledger.keys import CallKey
 from forebay_backends.ledger.lost_calls import certainly_lost, probably_lost
 from forebay_backends.ledger.operations.maintenance import QueueBacklog, UnclaimedCall
-from forebay_backends.ledger.scripts import LEASE_S
+from forebay_backends.ledger.scripts import LEASE_S, RENEWAL_INTERVAL_S
 from forebay_gateway.fair_queues.fair_queue import QueueEntry
 from forebay_gateway.rpc.batching import BatchQueue
 from forebay_gateway.rpc.large_sends import LARGE_ABOVE_BYTES
+from forebay_gateway.rpc.policy import CALL_CHECK_INTERVAL_S
 
 if TYPE_CHECKING:
     from forebay_backends.telemetry.rpc_span import RpcSpan
 
-_DOUBT_S = LEASE_S / 3
-"""How long a message is missed before it counts as lost; its worker would report it sooner."""
-_CHECKED_S = LEASE_S - _DOUBT_S
+_CHECKED_S = RENEWAL_INTERVAL_S
 """Batches that no worker has reported for so long are checked."""
+_MOST_MISSES = int((LEASE_S - _CHECKED_S) / CALL_CHECK_INTERVAL_S)
+"""A batch that more checks in a row have missed is lost: for a lease, no worker has reported it."""
 
 
 class EphemeralCall(QueueEntry):
@@ -98,8 +99,8 @@ class Batch:
         """From when on, by the ledger's clock, none of the calls begins."""
         self.worker: str | None = None
         """The worker that last sent a heartbeat for the batch."""
-        self.missed_since: float | None = None
-        """Since when every check has missed its message; None if the last one did not."""
+        self.misses = 0
+        """How many checks in a row have missed its message."""
         for call in calls:
             call.batch = self
 
@@ -148,7 +149,7 @@ class InFlight:
         call = self._calls.get(call_id)
         if call is not None and call.batch is not None:
             batch = call.batch
-            batch.last_seen_at, batch.missed_since = now, None
+            batch.last_seen_at, batch.misses = now, 0
             key = batch.queue, batch.priority
             newest = self._newest_claimed_sent.get(key, 0.0)
             self._newest_claimed_sent[key] = max(batch.sent_at, newest)
@@ -173,10 +174,12 @@ class InFlight:
         return {one.queue for one in self._batches.values() if _silent_s(one, now) >= _CHECKED_S}
 
     def lost(self, queue: str, depth: int, now: float) -> list[Batch]:
-        """The lost batches of a queue that holds `depth` messages; to be called every second.
+        """The lost batches of a queue that holds `depth` messages.
 
-        A worker may have taken a missed message just now, and report it in a second or two. So the
-        batch counts as lost only after `_DOUBT_S`; at once if a worker had reported it before.
+        To be called every `CALL_CHECK_INTERVAL_S` while workers' reports can come; `forget_misses`
+        at other times. A worker may have taken a missed message just now, and report it in a second
+        or two. After an outage, all workers report again. So a batch is lost if one check after
+        another has missed it; it is not enough that its worker was silent.
         """
         sent = [one for one in self._batches.values() if one.queue == queue]
         old = [self._unclaimed(one) for one in sent if _silent_s(one, now) >= _CHECKED_S]
@@ -184,11 +187,13 @@ class InFlight:
         missed = (*certainly_lost(backlog), *probably_lost(backlog, depth))
         names = {one.call.task_id for one in missed}
         for one in sent:
-            if one.id not in names:
-                one.missed_since = None
-            elif one.missed_since is None:
-                one.missed_since = now
-        return [one for one in sent if _is_lost(one, now)]
+            one.misses = one.misses + 1 if one.id in names else 0
+        return [one for one in sent if one.misses > _MOST_MISSES]
+
+    def forget_misses(self) -> None:
+        """Makes the checks begin again: now, no worker can report."""
+        for batch in self._batches.values():
+            batch.misses = 0
 
     def _unclaimed(self, batch: Batch) -> UnclaimedCall:
         """The batch as `lost_calls` takes it. A sending time of 0: its worker has vanished."""
@@ -207,9 +212,3 @@ class InFlight:
 def _silent_s(batch: Batch, now: float) -> float:
     """How long ago the batch was sent, or a worker last reported it."""
     return now - batch.last_seen_at
-
-
-def _is_lost(batch: Batch, now: float) -> bool:
-    if batch.missed_since is None or _silent_s(batch, now) < LEASE_S:
-        return False
-    return batch.worker is not None or now - batch.missed_since >= _DOUBT_S

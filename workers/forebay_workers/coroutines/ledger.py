@@ -54,8 +54,8 @@ class LoopLedger:
         return await _retried(lambda: self._ledger.set_once(name, value, for_ms))
 
     async def publish(self, channel: str, frame: bytes) -> int:
-        """Like `Ledger.publish`; raises BackendUnavailable."""
-        return await self._ledger.publish(channel, frame)
+        """Like `Ledger.publish`; raises LedgerUnavailable."""
+        return await _retried(lambda: self._ledger.publish(channel, frame))
 
     async def now_ms(self) -> float:
         """The ledger's time in ms, read now and then; raises LedgerUnavailable."""

@@ -11,7 +11,6 @@ from functools import partial
 
 from forebay.checks import NoCheck
 from forebay.deadline import LONGEST_S
-from forebay.errors import BackendUnavailable
 from forebay.v1 import call_pb2
 from forebay_backends.ledger.begun_messages import kept_for_ms, new_mark
 from forebay_backends.ledger.frames import Stop, stop_frame
@@ -27,6 +26,7 @@ from forebay_workers.coroutines.invoke import invoke
 from forebay_workers.coroutines.requests import CheckedRequests, SingleRequest
 from forebay_workers.execution.ephemeral import expired, known_of, log_not_run, refused
 from forebay_workers.execution.run_time_limit import over_limit, run_limit_s
+from forebay_workers.handler.ledger_retry import LedgerUnavailable
 from forebay_workers.handler.version_check import checking_versions, mismatch
 from forebay_workers.runtime.process import Runtime
 
@@ -229,5 +229,5 @@ class _RunTimeLimit:
         try:
             await self._reply(reply)
             await runtime.loop.ledger.publish(control_channel(runtime.worker), stop)
-        except BackendUnavailable as error:
+        except LedgerUnavailable as error:
             _log.warning("call %s: the ledger does not answer: %s", call, error)

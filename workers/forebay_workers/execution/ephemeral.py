@@ -15,13 +15,13 @@ from forebay.metadata import CALL_ID, TRACEPARENT, to_pairs
 from forebay.routes import Method
 from forebay.v1 import call_pb2
 from forebay_backends.ledger.begun_messages import WITHDRAWN, kept_for_ms, new_mark
-from forebay_backends.ledger.frames import reply_frame
 from forebay_backends.ledger.keys import CallKey, begun_key
 from forebay_backends.ledger.outcome import outcome_of_error
 from forebay_backends.settings import Settings
 from forebay_backends.signing.keyring import Keyring, SignatureError
 from forebay_backends.telemetry.call_labels import CallLabels, about_call, trace_of_member
 from forebay_workers.celery_hooks.request import about_calls, calls_of, expiry_ms
+from forebay_workers.execution.replying import publish_replies
 from forebay_workers.execution.run_time_limit import limited, run_limit_s
 from forebay_workers.handler.context import CallContext
 from forebay_workers.handler.flow_control import FlowControl
@@ -125,7 +125,7 @@ class _Run:
     ) -> call_pb2.BatchMemberReply | None:
         """Runs a call; returns None if it was stopped, since no caller waits for it then."""
         reply = call_pb2.BatchMemberReply(call_id=member.call_id)
-        now_ms = self._runtime.ledger.known_ms()
+        now_ms = retry_while_unavailable(self._runtime.ledger.known_ms)
         if member.begin_by_ms <= now_ms:
             _log.info("call %s is not begun: its deadline passed", call)
             reply.outcome.CopyFrom(expired())
@@ -228,7 +228,7 @@ class _Replies:
     """Replies to a gateway. Replies within 5 ms of each other are sent together."""
 
     def __init__(self, runtime: Runtime, channel: str) -> None:
-        self._ledger = runtime.ledger
+        self._runtime = runtime
         self._channel = channel
         self._replies = call_pb2.BatchReply()
         self._sent_at = time.monotonic()
@@ -241,8 +241,6 @@ class _Replies:
 
     def send(self) -> None:
         if self._replies.members:
-            frame = reply_frame(self._replies.SerializeToString())
-            if not self._ledger.publish(self._channel, frame):
-                _log.info("no gateway subscribes to %s any more", self._channel)
+            publish_replies(self._runtime, self._channel, self._replies)
             self._replies.Clear()
         self._sent_at = time.monotonic()

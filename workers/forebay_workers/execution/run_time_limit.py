@@ -14,12 +14,14 @@ from forebay.errors import BackendUnavailable, DeadlineExceeded
 from forebay.routes import Method
 from forebay.timers import if_longer
 from forebay.v1 import call_pb2
-from forebay_backends.ledger.frames import Stop, reply_frame, stop_frame
+from forebay_backends.ledger.frames import Stop, stop_frame
 from forebay_backends.ledger.keys import control_channel
 from forebay_backends.ledger.lifecycle import State
 from forebay_backends.ledger.outcome import outcome_of_error
 from forebay_backends.telemetry.call_labels import Labelled
+from forebay_workers.execution.replying import publish_replies
 from forebay_workers.handler.context import CallContext
+from forebay_workers.handler.ledger_retry import LedgerUnavailable
 from forebay_workers.runtime.process import Runtime
 
 _log = logging.getLogger(__name__)
@@ -53,8 +55,8 @@ def _expire(runtime: Runtime, context: CallContext, reply_channel: str) -> None:
     reply.members.add(call_id=call.id, outcome=over_limit())
     stop = stop_frame(str(call), context.attempt, Stop(State.EXPIRED))
     try:
-        runtime.ledger.publish(reply_channel, reply_frame(reply.SerializeToString()))
+        publish_replies(runtime, reply_channel, reply)
         runtime.ledger.publish(control_channel(runtime.worker), stop)
-    except BackendUnavailable as error:
+    except (LedgerUnavailable, BackendUnavailable) as error:
         with Labelled(context.labels):
             _log.warning("call %s: the ledger does not answer: %s", call, error)

@@ -31,11 +31,9 @@ from forebay_backends.telemetry.call_labels import Labelled
 from forebay_backends.urls import RedisServer
 from forebay_workers.handler.context import CallContext
 from forebay_workers.handler.process_exit import CLOSE_TIMEOUT_S
+from forebay_workers.handler.running_calls import AttemptName, RunningCalls
 
 _PARENT_CHECK_INTERVAL_S = 1.0
-
-_Name = tuple[str, int]
-"""A call's key and an attempt number."""
 
 _log = logging.getLogger(__name__)
 
@@ -55,11 +53,11 @@ class ControlChannel:
         self._channels = (self.channel, control_channel(worker))
         self._server = server
         self._ledger = ledger
-        self._running: dict[_Name, CallContext] = {}
-        self._durable: dict[_Name, CallContext] = {}
-        self._shared: set[_Name] = set()
-        self._reserved: set[_Name] = set()
-        self._stopped_reserved: dict[_Name, str] = {}
+        self._running = RunningCalls()
+        self._durable: dict[AttemptName, CallContext] = {}
+        self._shared: set[CallContext] = set()
+        self._reserved: set[AttemptName] = set()
+        self._stopped_reserved: dict[AttemptName, str] = {}
         self._parent = parent
         self._grace_s = grace_s
         self._stop_reason: str | None = None
@@ -71,7 +69,7 @@ class ControlChannel:
     def stop_calls(self) -> None:
         """Stops all running calls, and those that start later."""
         self._stop_reason = str(State.CANCELLED)
-        for context in tuple(self._running.values()):
+        for context in self._running:
             context.stop(self._stop_reason)
 
     def close(self) -> None:
@@ -90,20 +88,22 @@ class ControlChannel:
         """
         return _Running(self, context, durable=durable, shares_task=shares_task)
 
-    def _started(self, name: _Name, context: CallContext, durable: bool, shares_task: bool) -> None:
-        self._running[name] = context
+    def _started(
+        self, name: AttemptName, context: CallContext, durable: bool, shares_task: bool
+    ) -> None:
+        self._running.add(name, context)
         if durable:
             self._durable[name] = context
         if shares_task:
-            self._shared.add(name)
+            self._shared.add(context)
         stop_reason = self._stopped_reserved.get(name, self._stop_reason)
         if stop_reason is not None:
             context.stop(stop_reason)
 
-    def _ended(self, name: _Name) -> None:
-        del self._running[name]
+    def _ended(self, name: AttemptName, context: CallContext) -> None:
+        self._running.remove(name, context)
         self._durable.pop(name, None)
-        self._shared.discard(name)
+        self._shared.discard(context)
 
     @contextmanager
     def reserved(self, attempts: Iterable[tuple[CallKey, int]]) -> Iterator[None]:
@@ -149,16 +149,14 @@ class ControlChannel:
         if isinstance(event, Stop):
             self._on_stop((key, attempt), str(event.state))
             return
-        context = self._running.get((key, attempt))
-        if context is None:
-            return
-        match event:
-            case Credit(read_count):
-                context.on_credit(read_count)
-            case RequestsCame():
-                context.requests_changed()
+        for context in self._running.of((key, attempt)):
+            match event:
+                case Credit(read_count):
+                    context.on_credit(read_count)
+                case RequestsCame():
+                    context.requests_changed()
 
-    def _confirm_stop(self, name: _Name) -> None:
+    def _confirm_stop(self, name: AttemptName) -> None:
         """Stops the call if the ledger confirms an unsigned stop, which anyone could publish."""
         key, attempt = name
         if name not in self._durable and name not in self._reserved:
@@ -170,22 +168,22 @@ class ControlChannel:
         if isinstance(flow, Refused):
             self._on_stop(name, str(flow.why))
 
-    def _on_stop(self, name: _Name, reason: str) -> None:
-        context = self._running.get(name)
-        if context is None:
-            if name in self._reserved:
-                self._stopped_reserved[name] = reason
-            return
-        context.stop(reason)
-        if self._parent is not None and name in self._shared:
-            loop = asyncio.get_running_loop()
-            loop.call_later(self._grace_s, self._kill_if_running, *name)
+    def _on_stop(self, name: AttemptName, reason: str) -> None:
+        contexts = self._running.of(name)
+        if not contexts and name in self._reserved:
+            self._stopped_reserved[name] = reason
+        for context in contexts:
+            context.stop(reason)
+            if self._parent is not None and context in self._shared:
+                loop = asyncio.get_running_loop()
+                loop.call_later(self._grace_s, self._kill_if_running, context)
 
-    def _kill_if_running(self, key: str, attempt: int) -> None:
-        context = self._running.get((key, attempt))
-        if context is not None and (key, attempt) in self._shared:
+    def _kill_if_running(self, context: CallContext) -> None:
+        if context in self._shared:
             with Labelled(context.labels):
-                _log.warning("call %s was stopped and still runs; its pool child kills itself", key)
+                _log.warning(
+                    "call %s was stopped and still runs; its pool child kills itself", context.call
+                )
             os.kill(os.getpid(), signal.SIGKILL)
 
     def _read_all(self) -> None:
@@ -204,20 +202,21 @@ class ControlChannel:
 class _Running:
     """The block in which a call runs. `@contextmanager` would take three times the CPU."""
 
-    __slots__ = ("_arguments", "_channel", "_name")
+    __slots__ = ("_channel", "_context", "_kind", "_name")
 
     def __init__(
         self, channel: ControlChannel, context: CallContext, *, durable: bool, shares_task: bool
     ) -> None:
         self._channel = channel
         self._name = (str(context.call), context.attempt)
-        self._arguments = (context, durable, shares_task)
+        self._context = context
+        self._kind = (durable, shares_task)
 
     def __enter__(self) -> None:
-        self._channel._started(self._name, *self._arguments)
+        self._channel._started(self._name, self._context, *self._kind)
 
     def __exit__(self, *error: object) -> None:
-        self._channel._ended(self._name)
+        self._channel._ended(self._name, self._context)
 
 
 async def _exit_with(parent: int) -> None:

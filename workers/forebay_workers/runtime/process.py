@@ -27,6 +27,7 @@ from forebay_backends.telemetry.tracing import make_tracing
 from forebay_backends.urls import RedisServer
 from forebay_workers.coroutines.event_loop import HandlerLoop
 from forebay_workers.coroutines.ledger import LoopLedger
+from forebay_workers.handler.absent_gateways import AbsentGateways
 from forebay_workers.handler.control_channel import ControlChannel
 from forebay_workers.handler.native_threads import share_threads, unshare_threads
 from forebay_workers.lease.keeper import LeaseKeeper
@@ -45,6 +46,7 @@ class Runtime:
     def __init__(self, worker: str, slots: int) -> None:
         self.worker = worker
         self.slots = slots
+        self.absent_gateways = AbsentGateways()
         self._made: dict[Callable[[], Any], Any] = {}
         self._making = threading.RLock()
         share_threads(slots)

@@ -10,7 +10,7 @@ from forebay.compute.v1 import compute_pb2
 from forebay.routes import read_methods
 from forebay.v1 import call_pb2
 from forebay_backends.ledger.keys import CallKey
-from forebay_backends.ledger.scripts import LEASE_S
+from forebay_backends.ledger.scripts import LEASE_S, RENEWAL_INTERVAL_S
 from forebay_gateway.ephemeral.in_flight import Batch, EphemeralCall, InFlight
 from forebay_gateway.rpc.batching import BatchQueue
 
@@ -18,6 +18,9 @@ ADD = read_methods(compute_pb2.DESCRIPTOR.services_by_name.values())[0]
 QUEUE = ADD.route.queue
 START = 1000.0
 LATER = LEASE_S + 1.0
+MISSES = 11
+"""So many checks in a row find a batch lost, one a second."""
+MOST = MISSES - 1
 
 
 def _never(call: EphemeralCall) -> None:
@@ -42,8 +45,8 @@ class Sending:
         return batch
 
     def lost(self, at: float, depth: int = 0) -> list[str]:
-        """The lost batches after checks each second, in which the queue had the same depth."""
-        for before in (5, 4, 3, 2, 1):
+        """The lost batches after checks each second for a lease; the queue has the same depth."""
+        for before in range(int(LEASE_S), 0, -1):
             self.check(at - before, depth)
         return self.check(at, depth)
 
@@ -61,7 +64,7 @@ async def sending() -> Sending:
 
 async def test_a_batch_that_was_just_sent_is_not_lost(sending: Sending) -> None:
     sending.send("a", at=0.0)
-    assert sending.in_flight.stale_queues(START + LEASE_S / 2) == set()
+    assert sending.in_flight.stale_queues(START + RENEWAL_INTERVAL_S - 1) == set()
     assert sending.lost(LEASE_S - 1) == []
 
 
@@ -87,8 +90,30 @@ async def test_a_batch_that_nobody_reports_after_it_left_the_queue_is_lost(
 ) -> None:
     sending.send("a", at=0.0)
     assert sending.lost(LATER, depth=1) == []
-    assert [sending.check(LATER + late, depth=0) for late in range(1, 6)] == [[]] * 5
-    assert sending.check(LATER + 6, depth=0) == ["a"]
+    assert [sending.check(LATER + late, depth=0) for late in range(1, MISSES)] == [[]] * MOST
+    assert sending.check(LATER + MISSES, depth=0) == ["a"]
+
+
+@pytest.mark.parametrize("worker_is_known", [True, False])
+async def test_checks_begin_again_after_an_outage(sending: Sending, worker_is_known: bool) -> None:
+    sending.send("a", at=0.0)
+    if worker_is_known:
+        sending.heartbeat("a", at=1.0)
+    assert sending.lost(LEASE_S - 2) == []
+    sending.in_flight.forget_misses()
+    again = 3 * LEASE_S
+    assert [sending.check(again + late, depth=0) for late in range(1, MISSES)] == [[]] * MOST
+    assert sending.check(again + MISSES, depth=0) == ["a"]
+
+
+async def test_a_gateway_that_stood_still_waits_for_what_workers_reported_meanwhile(
+    sending: Sending,
+) -> None:
+    sending.send("a", at=0.0)
+    sending.heartbeat("a", at=1.0)
+    assert [sending.check(at, depth=0) for at in (7.0, 7.0 + LEASE_S)] == [[], []]
+    assert sending.heartbeat("a", at=7.1 + LEASE_S)
+    assert sending.check(8.0 + LEASE_S, depth=0) == []
 
 
 async def test_the_oldest_stale_batches_are_lost_where_the_queue_has_fewer_messages(

@@ -8,13 +8,18 @@ from types import SimpleNamespace
 from typing import Any
 
 import grpc
+import pytest
 from google.rpc import code_pb2
 
 from forebay.compute.v1 import compute_pb2 as pb
+from forebay.errors import BackendUnavailable
 from forebay.v1 import call_pb2
 from forebay_backends.ledger.frames import Reply, parse_frame
 from forebay_backends.settings import load_settings
+from forebay_workers.execution import replying
 from forebay_workers.execution.ephemeral import run_batch
+from forebay_workers.handler import ledger_retry
+from forebay_workers.handler.absent_gateways import PATIENCE_S, AbsentGateways
 from tests.unit.samples import METHODS
 
 ADD = METHODS["Add"]
@@ -30,6 +35,9 @@ class Worker:
         self.settings = load_settings({})
         self.checks: dict[str, Any] = {}
         self.ledger = SimpleNamespace(publish=self._publish, known_ms=lambda: NOW_MS)
+        self.absent_gateways = AbsentGateways()
+        self.failures: list[BackendUnavailable | int] = []
+        """What the next publishes do instead: raise the error, or reach so many subscribers."""
         self.control = SimpleNamespace(
             reserved=nullcontext,
             running=lambda *_, **__: nullcontext(),
@@ -50,6 +58,11 @@ class Worker:
         return nullcontext()
 
     def _publish(self, _: str, frame: bytes) -> int:
+        failure = self.failures.pop(0) if self.failures else 1
+        if isinstance(failure, BackendUnavailable):
+            raise failure
+        if not failure:
+            return 0
         _, reply = parse_frame(frame)
         assert isinstance(reply, Reply)
         for member in call_pb2.BatchReply.FromString(reply.payload).members:
@@ -94,3 +107,33 @@ def test_a_call_whose_deadline_passed_in_the_queue_does_not_begin() -> None:
     worker.run(handler, member("late", 0), member("in-time"))
     assert len(begun) == 1
     assert worker.replies["late"].outcome.code == code_pb2.DEADLINE_EXCEEDED
+
+
+@pytest.fixture
+def waited(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """How long retries have waited, without waiting."""
+    pauses: list[float] = []
+    now = time.monotonic()
+    clock = SimpleNamespace(sleep=pauses.append, monotonic=lambda: now + sum(pauses))
+    monkeypatch.setattr(ledger_retry, "time", clock)
+    monkeypatch.setattr(replying, "time", clock)
+    return pauses
+
+
+def test_a_reply_waits_for_the_ledger_and_for_its_gateway(waited: list[float]) -> None:
+    worker = Worker()
+    worker.failures = [BackendUnavailable("away"), BackendUnavailable("away"), 0, 0]
+    worker.run(add_as_late_as_can_be, member("call"))
+    assert worker.replies["call"].outcome.code == code_pb2.OK
+    assert len(waited) == 4
+
+
+def test_only_the_first_reply_waits_for_a_gateway_that_has_ended(waited: list[float]) -> None:
+    worker = Worker()
+    worker.failures = [0] * 100
+    worker.run(add_as_late_as_can_be, member("call"))
+    assert sum(waited) == PATIENCE_S
+    left = len(worker.failures)
+    worker.run(add_as_late_as_can_be, member("other"))
+    assert len(worker.failures) == left - 1
+    assert worker.replies == {}
