@@ -40,10 +40,10 @@ OUTAGES: dict[str, Callable[[Server], contextlib.AbstractContextManager[None]]] 
 }
 CASES = [
     ("one server", "frozen", "threads"),
-    ("two servers", "killed", "asyncio"),
     *(
         pytest.param(*case, marks=pytest.mark.variant)
         for case in (
+            ("two servers", "killed", "asyncio"),
             ("one server", "killed", "prefork"),
             ("two servers", "frozen", "prefork"),
             ("one server", "killed", "asyncio"),

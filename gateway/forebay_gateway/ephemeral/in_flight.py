@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 _CHECKED_S = RENEWAL_INTERVAL_S
 """Batches that no worker has reported for so long are checked."""
 _MOST_MISSES = int((LEASE_S - _CHECKED_S) / CALL_CHECK_INTERVAL_S)
-"""A batch that more checks in a row have missed is lost: for a lease, no worker has reported it."""
+"""If more checks in a row miss a batch, no worker has reported it for a lease: it is lost."""
 
 
 class EphemeralCall(QueueEntry):
@@ -191,7 +191,7 @@ class InFlight:
         return [one for one in sent if one.misses > _MOST_MISSES]
 
     def forget_misses(self) -> None:
-        """Makes the checks begin again: now, no worker can report."""
+        """Makes the checks begin again; for times at which no worker can report."""
         for batch in self._batches.values():
             batch.misses = 0
 

@@ -28,5 +28,6 @@ class AbsentGateways:
         """Notes that a reply has reached nobody; whether to send it again later."""
         since = self._since.setdefault(channel, now)
         if len(self._since) > _MAX_COUNT:
-            self._since.pop(next(iter(self._since)), None)
+            oldest, *_ = tuple(self._since)  # not by an iterator, which another thread could break
+            self._since.pop(oldest, None)
         return now - since < PATIENCE_S
