@@ -15,6 +15,7 @@ from opentelemetry.trace import (
     NonRecordingSpan,
     Span,
     SpanContext,
+    TraceState,
 )
 
 from forebay_backends.telemetry.item_events import ItemEvents
@@ -35,7 +36,7 @@ from forebay_backends.telemetry.trace_context import (
     Pairs,
     ParentContext,
     TraceContext,
-    UnsampledSpan,
+    is_valid,
     remote_context,
 )
 
@@ -58,7 +59,7 @@ class TaskTrace:
 
     def unsampled(self, traceparent: str) -> AttemptSpan:
         """An attempt at a call whose trace, which is not sampled, has this context."""
-        return AttemptSpan(UnsampledSpan(TraceContext(traceparent)), traceparent)
+        return UnsampledAttempt(traceparent)
 
     def attempt(
         self,
@@ -76,7 +77,7 @@ class TaskTrace:
         """
         producer = TraceContext(sampled) if sampled else remote_context(metadata)
         if not sampled and producer is not None and not producer.is_sampled:
-            return AttemptSpan(UnsampledSpan(producer), producer.traceparent)
+            return UnsampledAttempt(producer.traceparent, producer.state)
         links, is_rerun = self._batch_links, False
         if producer is not None and attempt > 1:
             links = (Link(producer.span_context, {LINK: "call"}), *links)
@@ -125,6 +126,26 @@ class AttemptSpan:
 
     def on_end(self, code: int | None, stopped: str | None = None) -> None:
         """Ends the span; `code` is None for an attempt that ended without an outcome."""
+
+
+class UnsampledAttempt(NonRecordingSpan, AttemptSpan):
+    """The trace of an attempt at an unsampled call, and its span, in one object.
+
+    The context is text, which is parsed when it is asked for.
+    """
+
+    def __init__(self, traceparent: str, state: TraceState | None = None) -> None:
+        self.traceparent = traceparent
+        self._state = state
+
+    @property
+    def current_span(self) -> Span:
+        return self
+
+    def get_span_context(self) -> SpanContext:
+        if not is_valid(self.traceparent):
+            return INVALID_SPAN_CONTEXT
+        return TraceContext(self.traceparent, self._state).span_context
 
 
 class SampledAttempt(AttemptSpan):

@@ -12,6 +12,10 @@ from contextvars import ContextVar
 from forebay.metadata import TRACEPARENT
 from forebay.v1 import call_pb2
 
+OWN_TRACE = "own"
+"""Stands for the context of the unsampled trace that an ephemeral call begins. Its text is made
+only for lines of the log, which few calls have."""
+
 
 class CallLabels:
     """The labels of one RPC or attempt; they are filled in as they become known."""
@@ -31,7 +35,7 @@ class CallLabels:
         self.attempt = attempt
         """0 while it is unknown."""
         self.traceparent = traceparent
-        """W3C trace context of the current span; empty without one."""
+        """W3C trace context of the current span, or `OWN_TRACE`; empty without one."""
         self.tenant = tenant
         """The tenant that the call belongs to; empty if authentication is off."""
         self.exemplar: dict[str, str] | None = None
@@ -39,11 +43,17 @@ class CallLabels:
 
     @property
     def trace_id(self) -> str:
-        return self.traceparent[3:35]
+        return self._context[3:35]
 
     @property
     def span_id(self) -> str:
-        return self.traceparent[36:52]
+        return self._context[36:52]
+
+    @property
+    def _context(self) -> str:
+        if self.traceparent is OWN_TRACE:
+            return unsampled_traceparent(self.call_id)
+        return self.traceparent
 
 
 NO_CALL = CallLabels()

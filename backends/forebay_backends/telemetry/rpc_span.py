@@ -7,7 +7,7 @@ from opentelemetry.trace import Span, SpanContext
 
 from forebay.metadata import TRACEPARENT
 from forebay.v1 import call_pb2
-from forebay_backends.telemetry.call_labels import name_trace, unsampled_traceparent
+from forebay_backends.telemetry.call_labels import OWN_TRACE, name_trace
 from forebay_backends.telemetry.ending_span import finish
 from forebay_backends.telemetry.item_events import ItemEvents
 from forebay_backends.telemetry.span_fields import (
@@ -78,7 +78,7 @@ class UnsampledRoot(RpcSpan):
 
     def publish_member(self, queue: str, member: call_pb2.BatchMember) -> None:
         member.begins_unsampled_trace = True
-        name_trace(unsampled_traceparent(member.call_id))
+        name_trace(OWN_TRACE)
 
 
 class SampledRpc(RpcSpan):

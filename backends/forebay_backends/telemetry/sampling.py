@@ -57,6 +57,11 @@ class DecidedSampler(Sampler):
         )
         """Whether `samples` decides as the sampler does."""
 
+    @property
+    def drops_all(self) -> bool:
+        """Whether every trace that begins here is surely unsampled."""
+        return self._bound == 0
+
     def samples(self, parent: ParentContext) -> bool:
         """Whether a span below `parent` is sampled; only for a sampler that is known."""
         if self._follows_parent:

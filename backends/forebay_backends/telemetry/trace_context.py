@@ -7,8 +7,6 @@ from collections.abc import Iterable
 from typing import NamedTuple, Protocol
 
 from opentelemetry.trace import (
-    INVALID_SPAN_CONTEXT,
-    NonRecordingSpan,
     Span,
     SpanContext,
     TraceFlags,
@@ -21,7 +19,6 @@ from forebay.v1 import call_pb2
 Pairs = Iterable[tuple[str, str | bytes]]
 
 _VALID = re.compile("00-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}")
-"""A valid `traceparent` of version 00."""
 
 
 class ParentContext(Protocol):
@@ -89,6 +86,11 @@ class OwnContext:
         return TraceContext(self.traceparent, self.state, is_remote=False).span_context
 
 
+def is_valid(traceparent: str) -> bool:
+    """Whether it is a valid `traceparent` of version 00."""
+    return _VALID.fullmatch(traceparent) is not None
+
+
 def child_context(traceparent: str, parent: ParentContext | None) -> TraceContext:
     """The context of a span of this process, below `parent` if there is one."""
     return TraceContext(traceparent, None if parent is None else parent.state, is_remote=False)
@@ -110,10 +112,10 @@ def remote_context(metadata: Pairs) -> TraceContext | None:
             states.append(value)
     if text is None:
         return None
-    if not _VALID.fullmatch(text):
+    if not is_valid(text):
         parts = trace_parts(text)
         text = "" if parts is None else "00-{}-{}-{}".format(*parts)
-        if not _VALID.fullmatch(text):
+        if not is_valid(text):
             return None
     return TraceContext(text, TraceState.from_header(states) if states else None)
 
@@ -133,17 +135,6 @@ def context_of(span: Span) -> TraceContext:
         is_sampled=own.trace_flags.sampled,
         state=own.trace_state,
     )
-
-
-class UnsampledSpan(NonRecordingSpan):
-    """A remote span whose context is parsed when it is asked for."""
-
-    def __init__(self, context: TraceContext) -> None:
-        self._text = context
-
-    def get_span_context(self) -> SpanContext:
-        text = self._text
-        return text.span_context if _VALID.fullmatch(text.traceparent) else INVALID_SPAN_CONTEXT
 
 
 def add_context(metadata: call_pb2.Metadata, traceparent: str, state: TraceState | None) -> None:

@@ -113,8 +113,11 @@ def test_the_unsampled_trace_of_an_ephemeral_call_has_its_id() -> None:
     rpc = Traced(ALWAYS_OFF).tracing.rpc("shop.Orders.Place", (), lambda: True)
     call_id = uuid7()
     member = call_pb2.BatchMember(call_id=call_id)
-    rpc.publish_member("orders", member)
+    with about_call(call_id) as labels:
+        rpc.publish_member("orders", member)
     assert member == call_pb2.BatchMember(call_id=call_id, begins_unsampled_trace=True)
+    assert labels.trace_id == UUID(call_id).hex
+    assert labels.span_id == labels.trace_id[16:]
     worker = Traced(ALWAYS_ON)
     attempt = worker.tracing.task(1).unsampled(unsampled_traceparent(call_id))
 
