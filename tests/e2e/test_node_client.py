@@ -21,6 +21,8 @@ from tests.pages import DOCS, Reader
 
 pytestmark = pytest.mark.timeout(300)  # npm's installation is part of the first test
 
+UNREACHABLE = ("Unavailable", "DeadlineExceeded")
+"""Codes of a call that reaches no gateway: it is retried, and its deadline may pass in an attempt."""
 MADE = ("npm ci", "npm run generate", "npm run build", "npm install ./forebay-0.1.0.tgz")
 
 
@@ -61,7 +63,7 @@ def test_a_stream_goes_on_after_its_connection_was_cut(site: Site, node_client: 
 def test_an_unavailable_gateway_is_reported_in_one_line(site: Site, node_client: Path) -> None:
     printed = example(node_client, f"127.0.0.1:{free_port()}", "deadline")
     assert (printed.code, printed.err) == (0, "")
-    assert printed.out == "Unavailable\n"
+    assert printed.out in [f"{code}\n" for code in UNREACHABLE]
 
 
 def test_a_wrong_step_prints_the_usage(site: Site, node_client: Path) -> None:
@@ -81,11 +83,12 @@ def test_it_calls_a_gateway_that_requires_certificates(
         "FOREBAY_CLIENT__CERT": str(caller.certificate),
         "FOREBAY_CLIENT__KEY": str(caller.key),
     }
-    with forebay_gateway(env={**site.env, **files.variables()}) as (_, address):
+    with forebay_gateway(env={**site.env, **files.variables()}) as (gateway, address):
         assert example(node_client, address, "add", **variables).succeeded().out == "10\n"
         refused = example(node_client, address, "add", FOREBAY_CLIENT__CA=str(authority.ca))
         assert (refused.code, refused.out) == (1, "")
-        assert refused.err.startswith("Unavailable ")
+        assert refused.err.split()[0] in UNREACHABLE
+        gateway.wait_for("peer did not return a certificate")
 
 
 @pytest.fixture(scope="session")
