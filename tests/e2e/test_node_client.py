@@ -22,7 +22,7 @@ from tests.pages import DOCS, Reader
 pytestmark = pytest.mark.timeout(300)  # npm's installation is part of the first test
 
 UNREACHABLE = ("Unavailable", "DeadlineExceeded")
-"""Codes of a call that reaches no gateway: it is retried, and its deadline may pass in an attempt."""
+"""Codes of a call that reaches no gateway: its deadline may pass in one of its attempts."""
 MADE = ("npm ci", "npm run generate", "npm run build", "npm install ./forebay-0.1.0.tgz")
 
 
