@@ -57,6 +57,15 @@ class Server:
             process.stop(signal.SIGKILL)
 
     @contextlib.contextmanager
+    def killed(self) -> Iterator[None]:
+        """It is dead in the block, and started again after it."""
+        self.kill()
+        try:
+            yield
+        finally:
+            self.start()
+
+    @contextlib.contextmanager
     def frozen(self) -> Iterator[None]:
         """Stops the process during the block; its connections stay open."""
         assert self._process is not None

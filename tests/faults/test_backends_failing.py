@@ -51,15 +51,6 @@ class System:
         length: Any = self.server.client.xlen(f"{call.partition}:inputs:{call}")
         return int(length)
 
-    @contextlib.contextmanager
-    def killed(self) -> Iterator[None]:
-        """The server is dead in the block, and started again after it."""
-        self.server.kill()
-        try:
-            yield
-        finally:
-            self.server.start()
-
 
 @pytest.fixture(scope="module")
 def system(request: pytest.FixtureRequest) -> Iterator[System]:
@@ -78,7 +69,7 @@ def system(request: pytest.FixtureRequest) -> Iterator[System]:
 
 Outage = Callable[[System], contextlib.AbstractContextManager[None]]
 OUTAGES: dict[str, Outage] = {
-    "killed": lambda system: system.killed(),
+    "killed": lambda system: system.server.killed(),
     "frozen": lambda system: system.server.frozen(),
     "cut off": lambda system: system.link.cut(),
     "unheard": lambda system: system.link.silent(),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import pytest
 
@@ -24,19 +24,9 @@ SLOTS, SHORT_CALLS = 8, 12
 """Five slots are left for them: some end in the outage, others wait."""
 
 
-@contextlib.contextmanager
-def killed(ledger: Server) -> Iterator[None]:
-    """The server is dead in the block, and started again after it."""
-    ledger.kill()
-    try:
-        yield
-    finally:
-        ledger.start()
-
-
 OUTAGES: dict[str, Callable[[Server], contextlib.AbstractContextManager[None]]] = {
     "frozen": Server.frozen,
-    "killed": killed,
+    "killed": Server.killed,
 }
 CASES = [
     ("one server", "frozen", "threads"),

@@ -1,4 +1,4 @@
-"""What `python -m bench` writes, by the rows that it is given; nothing is measured."""
+"""The files that `python -m bench` writes, by the rows that it is given; nothing is measured."""
 
 from __future__ import annotations
 

@@ -37,7 +37,7 @@ class Worker:
         self.ledger = SimpleNamespace(publish=self._publish, known_ms=lambda: NOW_MS)
         self.absent_gateways = AbsentGateways()
         self.failures: list[BackendUnavailable | int] = []
-        """What the next publishes do instead: raise the error, or reach so many subscribers."""
+        """For the next publishes: each raises the error, or reaches so many subscribers."""
         self.control = SimpleNamespace(
             reserved=nullcontext,
             running=lambda *_, **__: nullcontext(),
