@@ -56,11 +56,8 @@ class DecidedSampler(Sampler):
             self._bound is not None and not isinstance(sampler, ParentBased)
         )
         """Whether `samples` decides as the sampler does."""
-
-    @property
-    def drops_all(self) -> bool:
+        self.drops_all = self._bound == 0
         """Whether every trace that begins here is surely unsampled."""
-        return self._bound == 0
 
     def samples(self, parent: ParentContext) -> bool:
         """Whether a span below `parent` is sampled; only for a sampler that is known."""

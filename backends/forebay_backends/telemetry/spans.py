@@ -57,7 +57,6 @@ class Tracing:
         self._unsampled_root = UnsampledRoot(provider.id_generator)
         self._spans, self._rpcs, self._attempts = _span_makers(provider)
         self._sampler = self._spans.sampler
-        self._begins_none = self._sampler.drops_all
 
     def flush(self) -> None:
         """Exports the spans that have ended; waits for 5 s at most."""
@@ -70,7 +69,7 @@ class Tracing:
             if key == TRACEPARENT:
                 parent = remote_context(metadata)
                 break
-        if parent is None and self._begins_none:
+        if parent is None and self._sampler.drops_all:
             return self._unsampled_root
         drawn = None
         if parent is None or not is_trusted():
