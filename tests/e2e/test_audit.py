@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -41,8 +42,14 @@ ROLES = {
     "reader": ["forebay.calls.read"],
     "operator": [f"{ECHO}.*", "forebay.calls.*"],
 }
-OWNERS = {"jane": "acme", "rita": "acme", "otto": "ops", "reports": "acme"}
-ROLE_OF = {"reports": "caller", "jane": "echoer", "rita": "reader", "otto": "operator"}
+OWNERS = {"jane": "acme", "joan": "acme", "rita": "acme", "otto": "ops", "reports": "acme"}
+ROLE_OF = {
+    "reports": "caller",
+    "jane": "echoer",
+    "joan": "echoer",
+    "rita": "reader",
+    "otto": "operator",
+}
 
 Pair = tuple[str, str]
 
@@ -156,6 +163,21 @@ def test_a_handler_sees_who_called(of_any_pool: System, call_id: str | None) -> 
         "issuer": ["keys"],
         "identities": ["jane"],
     }
+
+
+def test_handlers_of_one_message_see_their_own_callers(of_any_pool: System) -> None:
+    """Jane and Joan are of one tenant, so their calls share messages; Otto's do not."""
+    system = of_any_pool
+    request = echo_pb2.EchoRequest(act="say who calls")
+
+    def seen(subject: str) -> tuple[str, str, str]:
+        known = json.loads(system.echo.QuickAgain(request, **system.as_(subject)).text)
+        return known["tenant"][0], known["subject"][0], known["roles"][0]
+
+    subjects = ("jane", "joan", "joan", "otto") * 30
+    with ThreadPoolExecutor(len(subjects)) as threads:
+        found = list(threads.map(seen, subjects))
+    assert found == [(OWNERS[one], one, ROLE_OF[one]) for one in subjects]
 
 
 def test_denials_are_in_the_log_with_the_call_and_trace_that_the_caller_named(

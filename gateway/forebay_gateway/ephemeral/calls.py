@@ -92,11 +92,7 @@ class EphemeralCalls:
     async def serve(self, incoming: IncomingCall, context: Context) -> bytes:
         """Sends the call, waits for its reply, and returns the response."""
         options = incoming.options
-        member = call_pb2.BatchMember(
-            call_id=uuid7(),
-            metadata=options.forwarded_metadata,
-            caller=caller_bytes(context.principal),
-        )
+        member = call_pb2.BatchMember(call_id=uuid7(), metadata=options.forwarded_metadata)
         request = incoming.first or b""
         name_call(member.call_id)
         method, priority = incoming.method, options.priority
@@ -107,6 +103,7 @@ class EphemeralCalls:
             *(time.monotonic(), self._submit),
             incoming.span,
             context.principal.tenant,
+            caller_bytes(context.principal),
         )
         try:
             reply = await self._reply(incoming, call)
@@ -277,11 +274,14 @@ class EphemeralCalls:
             method=batch.method.name,
             fingerprint=batch.method.fingerprint,
             owner=batch.key.owner,
+            caller=batch.caller,
         )
         for call in batch.calls.values():
             member = content.members.add()
             member.CopyFrom(call.member)
             member.request = call.request
+            if call.caller != batch.caller:
+                member.caller = call.caller
         return batch_message(
             batch.id,
             content.SerializeToString(),

@@ -41,8 +41,11 @@ class EphemeralCall(QueueEntry):
         submit: Callable[[EphemeralCall], None],
         span: RpcSpan | None = None,
         owner: str = "",
+        caller: bytes = b"",
     ) -> None:
         self.owner = self.tenant = owner
+        self.caller = caller
+        """A serialized `Caller`; empty where authentication is off."""
         self.queue = method.route.queue
         self.method = method
         self.priority = priority
@@ -93,6 +96,8 @@ class Batch:
         self.id = key.task_id
         self.method = calls[0].method
         self.priority = calls[0].priority
+        self.caller = calls[0].caller
+        """Who made the calls, except for those with another caller."""
         self.calls = {call.id: call for call in calls}
         self.sent_at = self.last_seen_at = now
         self.expires_ms = max(call.member.begin_by_ms for call in calls)

@@ -154,7 +154,10 @@ class _Batch:
         async def send_initial(metadata: bytes) -> None:
             reply.initial_metadata.ParseFromString(metadata)
 
-        known = known_of(call, member, now_ms, self._limit_s, self._runtime.settings, traceparent)
+        known = known_of(
+            *(call, self._batch, member, now_ms, self._limit_s),
+            *(self._runtime.settings, traceparent),
+        )
         return CoroutineCall(call, 1, send_initial=send_initial, **known)
 
     async def _invoke(

@@ -158,7 +158,10 @@ class _Run:
         def send_initial(metadata: bytes) -> None:
             reply.initial_metadata.ParseFromString(metadata)
 
-        known = known_of(call, member, now_ms, self._limit_s, self._runtime.settings, traceparent)
+        known = known_of(
+            *(call, self._batch, member, now_ms, self._limit_s),
+            *(self._runtime.settings, traceparent),
+        )
         return CallContext(call, 1, send_initial=send_initial, **known)
 
     def _invoke(
@@ -189,6 +192,7 @@ class _Run:
 
 def known_of(
     call: CallKey,
+    batch: call_pb2.Batch,
     member: call_pb2.BatchMember,
     now_ms: float,
     limit_s: float | None,
@@ -209,7 +213,7 @@ def known_of(
         "metadata": ((CALL_ID, call.id), *metadata),
         "timeout_s": min(limits_s, default=None),
         "flow": FlowControl(settings.window_bytes, settings.item_bytes),
-        "caller": member.caller,
+        "caller": member.caller or batch.caller,
     }
 
 

@@ -24,7 +24,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x15\x66orebay/v1/call.proto\x12\nforebay.v1\"+\n\rMetadataEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x0c\"6\n\x08Metadata\x12*\n\x07\x65ntries\x18\x01 \x03(\x0b\x32\x19.forebay.v1.MetadataEntry\"8\n\x06\x43\x61ller\x12\x0f\n\x07subject\x18\x01 \x01(\t\x12\r\n\x05roles\x18\x02 \x03(\t\x12\x0e\n\x06issuer\x18\x03 \x01(\t\"j\n\x07Outcome\x12\x0c\n\x04\x63ode\x18\x01 \x01(\x05\x12\x0f\n\x07message\x18\x02 \x01(\t\x12\x0f\n\x07\x64\x65tails\x18\x03 \x01(\x0c\x12/\n\x11trailing_metadata\x18\x04 \x01(\x0b\x32\x14.forebay.v1.Metadata\"|\n\x05\x42\x61tch\x12(\n\x07members\x18\x01 \x03(\x0b\x32\x17.forebay.v1.BatchMember\x12\x15\n\rreply_channel\x18\x02 \x01(\t\x12\x0e\n\x06method\x18\x03 \x01(\t\x12\x13\n\x0b\x66ingerprint\x18\x04 \x01(\t\x12\r\n\x05owner\x18\x05 \x01(\t\"\xd9\x01\n\x0b\x42\x61tchMember\x12\x0f\n\x07\x63\x61ll_id\x18\x01 \x01(\t\x12\x0f\n\x07request\x18\x02 \x01(\x0c\x12\x13\n\x0b\x64\x65\x61\x64line_ms\x18\x03 \x01(\x03\x12\x13\n\x0b\x62\x65gin_by_ms\x18\x04 \x01(\x03\x12&\n\x08metadata\x18\x05 \x01(\x0b\x32\x14.forebay.v1.Metadata\x12\x0f\n\x07\x61ttempt\x18\x06 \x01(\r\x12\x0e\n\x06\x63\x61ller\x18\x07 \x01(\x0c\x12\x1e\n\x16\x62\x65gins_unsampled_trace\x18\x08 \x01(\x08\x12\x15\n\rsampled_trace\x18\t \x01(\x0c\";\n\nBatchReply\x12-\n\x07members\x18\x01 \x03(\x0b\x32\x1c.forebay.v1.BatchMemberReply\"\x9b\x01\n\x10\x42\x61tchMemberReply\x12\x0f\n\x07\x63\x61ll_id\x18\x01 \x01(\t\x12$\n\x07outcome\x18\x02 \x01(\x0b\x32\x13.forebay.v1.Outcome\x12\x10\n\x08response\x18\x03 \x01(\x0c\x12.\n\x10initial_metadata\x18\x04 \x01(\x0b\x32\x14.forebay.v1.Metadata\x12\x0e\n\x06run_ms\x18\x05 \x01(\r*\xeb\x01\n\tCallState\x12\x1a\n\x16\x43\x41LL_STATE_UNSPECIFIED\x10\x00\x12\x18\n\x14\x43\x41LL_STATE_RECEIVING\x10\x01\x12\x15\n\x11\x43\x41LL_STATE_QUEUED\x10\x02\x12\x16\n\x12\x43\x41LL_STATE_RUNNING\x10\x03\x12\x18\n\x14\x43\x41LL_STATE_SUCCEEDED\x10\x04\x12\x15\n\x11\x43\x41LL_STATE_FAILED\x10\x05\x12\x18\n\x14\x43\x41LL_STATE_CANCELLED\x10\x06\x12\x16\n\x12\x43\x41LL_STATE_EXPIRED\x10\x07\x12\x16\n\x12\x43\x41LL_STATE_DELAYED\x10\x08\x42i\n\nforebay.v1B\tCallProtoP\x01Z\x14\x66orebay/v1;forebayv1\xa2\x02\x03\x46\x42Y\xaa\x02\nForebay.V1\xba\x02\tForebayV1\xca\x02\nForebay\\V1\xea\x02\x0b\x46orebay::V1b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x15\x66orebay/v1/call.proto\x12\nforebay.v1\"+\n\rMetadataEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x0c\"6\n\x08Metadata\x12*\n\x07\x65ntries\x18\x01 \x03(\x0b\x32\x19.forebay.v1.MetadataEntry\"8\n\x06\x43\x61ller\x12\x0f\n\x07subject\x18\x01 \x01(\t\x12\r\n\x05roles\x18\x02 \x03(\t\x12\x0e\n\x06issuer\x18\x03 \x01(\t\"j\n\x07Outcome\x12\x0c\n\x04\x63ode\x18\x01 \x01(\x05\x12\x0f\n\x07message\x18\x02 \x01(\t\x12\x0f\n\x07\x64\x65tails\x18\x03 \x01(\x0c\x12/\n\x11trailing_metadata\x18\x04 \x01(\x0b\x32\x14.forebay.v1.Metadata\"\x8c\x01\n\x05\x42\x61tch\x12(\n\x07members\x18\x01 \x03(\x0b\x32\x17.forebay.v1.BatchMember\x12\x15\n\rreply_channel\x18\x02 \x01(\t\x12\x0e\n\x06method\x18\x03 \x01(\t\x12\x13\n\x0b\x66ingerprint\x18\x04 \x01(\t\x12\r\n\x05owner\x18\x05 \x01(\t\x12\x0e\n\x06\x63\x61ller\x18\x06 \x01(\x0c\"\xd9\x01\n\x0b\x42\x61tchMember\x12\x0f\n\x07\x63\x61ll_id\x18\x01 \x01(\t\x12\x0f\n\x07request\x18\x02 \x01(\x0c\x12\x13\n\x0b\x64\x65\x61\x64line_ms\x18\x03 \x01(\x03\x12\x13\n\x0b\x62\x65gin_by_ms\x18\x04 \x01(\x03\x12&\n\x08metadata\x18\x05 \x01(\x0b\x32\x14.forebay.v1.Metadata\x12\x0f\n\x07\x61ttempt\x18\x06 \x01(\r\x12\x0e\n\x06\x63\x61ller\x18\x07 \x01(\x0c\x12\x1e\n\x16\x62\x65gins_unsampled_trace\x18\x08 \x01(\x08\x12\x15\n\rsampled_trace\x18\t \x01(\x0c\";\n\nBatchReply\x12-\n\x07members\x18\x01 \x03(\x0b\x32\x1c.forebay.v1.BatchMemberReply\"\x9b\x01\n\x10\x42\x61tchMemberReply\x12\x0f\n\x07\x63\x61ll_id\x18\x01 \x01(\t\x12$\n\x07outcome\x18\x02 \x01(\x0b\x32\x13.forebay.v1.Outcome\x12\x10\n\x08response\x18\x03 \x01(\x0c\x12.\n\x10initial_metadata\x18\x04 \x01(\x0b\x32\x14.forebay.v1.Metadata\x12\x0e\n\x06run_ms\x18\x05 \x01(\r*\xeb\x01\n\tCallState\x12\x1a\n\x16\x43\x41LL_STATE_UNSPECIFIED\x10\x00\x12\x18\n\x14\x43\x41LL_STATE_RECEIVING\x10\x01\x12\x15\n\x11\x43\x41LL_STATE_QUEUED\x10\x02\x12\x16\n\x12\x43\x41LL_STATE_RUNNING\x10\x03\x12\x18\n\x14\x43\x41LL_STATE_SUCCEEDED\x10\x04\x12\x15\n\x11\x43\x41LL_STATE_FAILED\x10\x05\x12\x18\n\x14\x43\x41LL_STATE_CANCELLED\x10\x06\x12\x16\n\x12\x43\x41LL_STATE_EXPIRED\x10\x07\x12\x16\n\x12\x43\x41LL_STATE_DELAYED\x10\x08\x42i\n\nforebay.v1B\tCallProtoP\x01Z\x14\x66orebay/v1;forebayv1\xa2\x02\x03\x46\x42Y\xaa\x02\nForebay.V1\xba\x02\tForebayV1\xca\x02\nForebay\\V1\xea\x02\x0b\x46orebay::V1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -32,8 +32,8 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'forebay.v1.call_pb2', _glob
 if not _descriptor._USE_C_DESCRIPTORS:
   _globals['DESCRIPTOR']._loaded_options = None
   _globals['DESCRIPTOR']._serialized_options = b'\n\nforebay.v1B\tCallProtoP\001Z\024forebay/v1;forebayv1\242\002\003FBY\252\002\nForebay.V1\272\002\tForebayV1\312\002\nForebay\\V1\352\002\013Forebay::V1'
-  _globals['_CALLSTATE']._serialized_start=870
-  _globals['_CALLSTATE']._serialized_end=1105
+  _globals['_CALLSTATE']._serialized_start=887
+  _globals['_CALLSTATE']._serialized_end=1122
   _globals['_METADATAENTRY']._serialized_start=37
   _globals['_METADATAENTRY']._serialized_end=80
   _globals['_METADATA']._serialized_start=82
@@ -42,12 +42,12 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_CALLER']._serialized_end=194
   _globals['_OUTCOME']._serialized_start=196
   _globals['_OUTCOME']._serialized_end=302
-  _globals['_BATCH']._serialized_start=304
-  _globals['_BATCH']._serialized_end=428
-  _globals['_BATCHMEMBER']._serialized_start=431
-  _globals['_BATCHMEMBER']._serialized_end=648
-  _globals['_BATCHREPLY']._serialized_start=650
-  _globals['_BATCHREPLY']._serialized_end=709
-  _globals['_BATCHMEMBERREPLY']._serialized_start=712
-  _globals['_BATCHMEMBERREPLY']._serialized_end=867
+  _globals['_BATCH']._serialized_start=305
+  _globals['_BATCH']._serialized_end=445
+  _globals['_BATCHMEMBER']._serialized_start=448
+  _globals['_BATCHMEMBER']._serialized_end=665
+  _globals['_BATCHREPLY']._serialized_start=667
+  _globals['_BATCHREPLY']._serialized_end=726
+  _globals['_BATCHMEMBERREPLY']._serialized_start=729
+  _globals['_BATCHMEMBERREPLY']._serialized_end=884
 # @@protoc_insertion_point(module_scope)

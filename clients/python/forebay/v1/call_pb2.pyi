@@ -208,6 +208,7 @@ class Batch(_message.Message):
     METHOD_FIELD_NUMBER: _builtins.int
     FINGERPRINT_FIELD_NUMBER: _builtins.int
     OWNER_FIELD_NUMBER: _builtins.int
+    CALLER_FIELD_NUMBER: _builtins.int
     reply_channel: _builtins.str
     """The channel of the ledger that the worker publishes the replies to."""
     method: _builtins.str
@@ -216,6 +217,10 @@ class Batch(_message.Message):
     """The gateway's fingerprint of the method's messages. Empty: the gateway did not send it."""
     owner: _builtins.str
     """The tenant of all calls in the batch. Empty if authentication is off."""
+    caller: _builtins.bytes
+    """A serialized Caller: who made the calls that have no caller of their own. Empty where
+    authentication is off. Only a handler that asks for it makes its worker parse it.
+    """
     @_builtins.property
     def members(self) -> _containers.RepeatedCompositeFieldContainer[Global___BatchMember]:
         """The calls."""
@@ -228,10 +233,11 @@ class Batch(_message.Message):
         method: _builtins.str = ...,
         fingerprint: _builtins.str = ...,
         owner: _builtins.str = ...,
+        caller: _builtins.bytes = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["fingerprint", b"fingerprint", "members", b"members", "method", b"method", "owner", b"owner", "reply_channel", b"reply_channel"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["caller", b"caller", "fingerprint", b"fingerprint", "members", b"members", "method", b"method", "owner", b"owner", "reply_channel", b"reply_channel"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -265,9 +271,7 @@ class BatchMember(_message.Message):
     attempt: _builtins.int
     """The number of the attempt, for logs and traces. 0: the first."""
     caller: _builtins.bytes
-    """A serialized Caller: who made the call. Empty where authentication is off. Only a handler that
-    asks for it makes its worker parse it.
-    """
+    """A serialized Caller: who made the call, if it was not the batch's caller."""
     begins_unsampled_trace: _builtins.bool
     """The call begins a trace, which is not sampled. The trace has the call's id, so the metadata has no
     `traceparent`.
