@@ -97,7 +97,7 @@ class Batch:
         self.method = calls[0].method
         self.priority = calls[0].priority
         self.caller = calls[0].caller
-        """Who made the calls, except for those with another caller."""
+        """The caller of its calls, but for those that another caller made."""
         self.calls = {call.id: call for call in calls}
         self.sent_at = self.last_seen_at = now
         self.expires_ms = max(call.member.begin_by_ms for call in calls)
