@@ -48,6 +48,21 @@ def test_a_worker_with_a_pool_of_green_threads_exits_with_advice() -> None:
     assert "--pool threads" in output
 
 
+@pytest.mark.parametrize(
+    ("options", "why"),
+    [
+        ('{"no.such/Method": {}}', "no check is installed for 'no.such/Method'"),
+        ('{"forebay.compute.v1.ComputeService.Factorial": {"max": 1}}', "Factorial: {'max': 1}"),
+    ],
+)
+def test_a_worker_whose_checks_have_wrong_options_exits(options: str, why: str) -> None:
+    with short_folder() as folder:
+        output = refused("tests.echo.worker", folder=folder, FOREBAY_CHECKS=options)
+    assert "forebay: checks: " in output
+    assert why in output
+    assert "Traceback" not in output
+
+
 @pytest.mark.variant
 def test_a_call_that_waits_while_a_worker_is_refused_runs_on_the_next_one() -> None:
     with short_folder() as folder:

@@ -21,7 +21,7 @@ from forebay_backends.ledger.expected_clock import ExpectedClock
 from forebay_backends.ledger.replication import Replicas
 from forebay_backends.ledger.seals import Seals
 from forebay_backends.process.memory import keep_freed_memory
-from forebay_backends.settings import Settings, load_settings
+from forebay_backends.settings import Settings, SettingsError, load_settings
 from forebay_backends.signing.keyring import Keyring
 from forebay_backends.telemetry.tracing import make_tracing
 from forebay_backends.urls import RedisServer
@@ -47,6 +47,7 @@ class Runtime:
         self.worker = worker
         self.slots = slots
         self.absent_gateways = AbsentGateways()
+        self.checks = checks()
         self._made: dict[Callable[[], Any], Any] = {}
         self._making = threading.RLock()
         share_threads(slots)
@@ -70,11 +71,6 @@ class Runtime:
     def loop(self) -> HandlerLoop:
         """The running thread with the event loop of coroutine handlers."""
         return self._once(self._make_loop)
-
-    @property
-    def checks(self) -> dict[str, CheckFactory]:
-        """The request checks of each method; the gateway runs the same ones."""
-        return self._once(self._make_checks)
 
     def ran(self, method: str, seconds: float) -> None:
         """Counts the run of an attempt."""
@@ -141,9 +137,6 @@ class Runtime:
     def _make_tracing(self) -> Tracing | None:
         return make_tracing("forebay-worker")
 
-    def _make_checks(self) -> dict[str, CheckFactory]:
-        return load_checks(self.settings.checks)
-
     def _once(self, make: Callable[[], T]) -> T:
         """Calls `make` once and returns its result to all threads."""
         with self._making:
@@ -167,6 +160,7 @@ class Worker:
         self.keeper: LeaseKeeper | None = None
         self.metrics: WorkerMetrics | None = None
         self.keyring: Keyring | None = None
+        self.checks: dict[str, CheckFactory] | None = None
 
     @property
     def is_hosted(self) -> bool:
@@ -213,6 +207,21 @@ def keyring() -> Keyring:
     if worker.keyring is None:
         worker.keyring = settings().keyring(_count_refused)
     return worker.keyring
+
+
+def checks() -> dict[str, CheckFactory]:
+    """The request checks of each method; the gateway runs the same ones.
+
+    They are read before the fork: a search through all installed packages takes each child 6 ms and
+    more. Raises SettingsError when they are first read.
+    """
+    worker = _worker
+    if worker.checks is None:
+        try:
+            worker.checks = load_checks(settings().checks)
+        except ValueError as error:
+            raise SettingsError(str(error)) from error
+    return worker.checks
 
 
 def _count_refused(reason: str) -> None:

@@ -40,7 +40,7 @@ from forebay_workers.lease.keeper import CHECK_INTERVAL_S, LeaseKeeper
 from forebay_workers.metrics.option import add_option
 from forebay_workers.metrics.worker_metrics import WorkerMetrics
 from forebay_workers.runtime.green_threads import green_threads_problem
-from forebay_workers.runtime.process import current_worker, flush_spans, keyring, settings
+from forebay_workers.runtime.process import checks, current_worker, flush_spans, keyring, settings
 
 _CONSUMING_LOGGER = "celery.worker.consumer.consumer"
 _REPEATING_LOGGERS = (
@@ -79,11 +79,12 @@ def on_worker_init(sender: Any, **_: object) -> None:
     if not worker.is_hosted:
         label_log_records()
         _import_tracing()
-        freeze_startup_objects()  # before any fork, so that children share it
-        _filter_logs()
     try:
         keyring()
+        checks()
         if not worker.is_hosted:
+            freeze_startup_objects()  # before any fork, so that children share it
+            _filter_logs()
             _check_backend_urls()
     except SettingsError as error:
         raise SystemExit(f"forebay: {error}") from None
