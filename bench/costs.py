@@ -35,7 +35,7 @@ class Plan:
     calls: int
 
 
-FULL = Plan(starts=3, rounds=6, load_s=1.5, calls=300)
+FULL = Plan(starts=8, rounds=3, load_s=1.5, calls=300)
 QUICK = Plan(starts=1, rounds=1, load_s=0.5, calls=50)
 
 
